@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A kind of state: one file that captures it from a live tree into the snapshot and restores it
+ * from the snapshot. kinds.c lists all of them; each hook may be NULL. CONTRIBUTING.md says how to
+ * add one.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "image/image.h"
+#include "image/snapshot.h"
+#include "task/borrow.h"
+#include "task/calls.h"
+#include "task/tree.h"
+
+/* What cannot be checkpointed: gathered from all tasks and kinds, said at once. */
+struct refusals;
+/* thing: "descriptor 4 is a socket". */
+void refuse(struct refusals *refusals, const struct live_process *process, const char *thing, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* Private tables of a kind for a whole journey, found by address of a key of its own. */
+struct kind_table {
+	const void *key;
+	void *value;
+	struct kind_table *next;
+};
+
+/* ---- checkpoint: tasks -> snapshot ---- */
+
+struct capture {
+	struct arena *arena;
+	Snapshot *snapshot;
+	struct image_writer *writer;
+	struct live_tree *tree;
+	struct refusals *refusals;
+	struct kind_table *tables;
+	struct reprise_error *err;
+};
+
+/* ---- restart: snapshot -> tasks ---- */
+
+/* A task being built: a stub that runs calls. One per thread of the image, and one per ghost. */
+struct stub {
+	pid_t tid;		/* as the controller numbers it */
+	int pidfd;		/* of the thread group; -1 for other threads */
+	const Process *process; /* NULL: a ghost */
+	const Thread *thread;
+	struct stub *leader;	/* itself for a leader */
+	struct hand hand;
+	void *notes[16]; /* as in live_process, by kind */
+};
+
+struct restore {
+	struct arena *arena;
+	const Snapshot *snapshot;
+	const struct image *image;
+	struct stub **leaders; /* stub of each process of the snapshot, by index */
+	struct kind_table *tables;
+	uint64_t room, room_size; /* the hands' memory: no area of the image is there */
+	int controller_fd; /* number that a pidfd of the controller has in every stub (pull.h) */
+	bool host_clocks;
+	struct reprise_error *err;
+};
+
+/* Where a kind takes part in a restart. For each process, in this order. */
+struct state_kind {
+	const char *name;
+
+	/* Before anything is stopped: what cannot be captured is refused. Looks from outside only.
+	 * Called again when all is frozen (capture->tree is then the frozen tree), since tasks may
+	 * have changed: it must find the same things and may keep notes. */
+	int (*survey)(struct capture *capture, struct live_process *process);
+
+	/* Adds the calls that have to run inside the process (in its borrowed thread), then reads
+	 * their results. keep is a batch whose results are wanted. Threads: ask_thread and
+	 * take_thread, in each thread. */
+	int (*ask)(struct capture *capture, struct live_process *process, struct calls *calls);
+	int (*take)(struct capture *capture, struct live_process *process, struct calls *calls,
+		Process *ret);
+	int (*ask_thread)(struct capture *capture, struct live_process *process,
+		struct live_thread *thread, struct calls *calls);
+	int (*take_thread)(struct capture *capture, struct live_process *process,
+		struct live_thread *thread, struct calls *calls, Thread *ret);
+
+	/* Once, when all processes have been taken and are still frozen: what belongs to several. */
+	int (*take_shared)(struct capture *capture);
+
+	/* Before the first task of a restart exists: what is missing here is said. Must not change
+	 * anything. */
+	int (*check)(struct restore *restore);
+	/* Once, before the first process is created / when all stubs exist: objects that several
+	 * tasks share. */
+	int (*prepare)(struct restore *restore);
+	int (*restore_shared)(struct restore *restore);
+	/* Adds the calls that give a process this state; run in the leader's stub. */
+	int (*restore)(struct restore *restore, struct stub *stub, struct calls *calls);
+	/* The same for each thread, the leader included; after restore of all kinds. */
+	int (*restore_thread)(struct restore *restore, struct stub *stub, struct calls *calls);
+	/* Last words, when every task has all of restore: things that need the others complete
+	 * (timers that start to run, pending signals). */
+	int (*finish)(struct restore *restore, struct stub *stub, struct calls *calls);
+	/* Gives back what prepare made, on success and on failure. */
+	void (*end)(struct restore *restore);
+};
+
+/* All kinds, in the order in which they capture and restore; ends with NULL. */
+extern const struct state_kind *const state_kinds[];

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Borrowing a thread of a program that is being checkpointed, to run calls in it. The way home is
+ * planted first, in the padding behind the vdso's code: should the controller die at any moment,
+ * the thread runs what it was given to its end, unmaps the scratch memory, and is back where it was,
+ * with its registers, flags, signal mask and restart block. No text of the program is touched, no
+ * handler planted, no frame built on its stack.
+ */
+#pragma once
+
+#include "task/calls.h"
+#include "task/tree.h"
+
+struct borrowed {
+	struct live_process *process;
+	struct live_thread *thread;
+	uint64_t plant, plant_size; /* in the vdso */
+	uint64_t scratch;	    /* 0: not mapped */
+	struct hand hand;
+};
+
+/* Lends process's best thread (not one in a restart block if there is another). */
+int borrow_process(struct live_process *process, struct borrowed *ret, struct reprise_error *err);
+
+/* Moves on to another thread of the same process: the scratch memory is kept. */
+int borrow_thread(struct borrowed *borrowed, struct live_thread *thread, struct reprise_error *err);
+
+/* Puts the thread back as it was and takes scratch and plant away. Safe after any failure. */
+int borrow_return(struct borrowed *borrowed, struct reprise_error *err);

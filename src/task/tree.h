@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The live tree: a root task and all its descendants, found in /proc and frozen. A process is held
+ * by pid and pidfd; what was read of it counts only while the pidfd is alive.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "base/error.h"
+#include "task/arch/arch.h"
+#include "task/proc.h"
+
+struct live_thread {
+	pid_t tid; /* as the controller numbers it */
+	struct task_status status;
+	arch_registers registers; /* at home: where it goes on; valid when seized */
+	uint64_t mask;		  /* its signal mask */
+	bool seized;
+	bool dead; /* a leader that exited while other threads go on: Z in /proc, not seized */
+	bool group_stopped; /* was stopped by a signal before the freeze */
+	bool borrowed;	    /* its registers are not its own now (borrow.h) */
+	unsigned stop_signals; /* came while frozen: sent again at the release */
+};
+
+struct live_process {
+	pid_t pid;
+	int pidfd;
+	size_t index; /* position in the tree: parents come before children */
+	struct live_process *parent; /* NULL: outside the tree */
+	struct live_thread *threads; /* the leader first */
+	size_t nr_threads;
+	bool zombie;
+	bool stopped;
+	int stop_signal;
+	/* For the state kinds: anything they keep between survey and capture, by kind. */
+	void *notes[16];
+};
+
+struct live_tree {
+	struct arena *arena;
+	struct live_process **processes;
+	size_t count;
+	size_t nr_threads;
+};
+
+/* Finds root and all descendants without stopping anything: for the survey before the freeze. */
+int tree_find(struct arena *arena, pid_t root, struct live_tree **ret, struct reprise_error *err);
+
+/*
+ * Stops every thread of root and its descendants, new ones included, until nothing moves; fills in
+ * statuses, registers and masks. A task that cannot be stopped in time (a vfork parent) is -EBUSY.
+ * On failure everything goes on as before.
+ */
+int tree_freeze(struct arena *arena, pid_t root, struct live_tree **ret, struct reprise_error *err);
+
+/* Everything goes on where it was: stopped tasks stay stopped. */
+void tree_release(struct live_tree *tree);
+
+/* Ends all of them, and waits until they are gone as far as their parents allow. */
+int tree_kill(struct live_tree *tree, struct reprise_error *err);
+
+void tree_free(struct live_tree *tree); /* closes pidfds; NULL is fine; does not release */
+
+struct live_process *tree_process(const struct live_tree *tree, pid_t pid);
+
+/* "11235 5 1": the pids of a thread, outermost first, for errors. */
+const char *live_name(const struct live_thread *thread, char *buffer, size_t size);
