@@ -39,15 +39,16 @@ typedef Reprise__Owner Owner;
 typedef Reprise__FileLock FileLock;
 typedef Reprise__Pipe Pipe;
 
-/* A new message in the arena with its defaults, NULL without memory: MESSAGE_NEW(a, Process, process) */
-#define MESSAGE_NEW(arena, Type, name)                                                             \
-	({                                                                                         \
-		Type *_message = arena_alloc(arena, sizeof(Type));                                 \
-		if (_message)                                                                      \
-			reprise__##name##__init(_message);                                         \
-		_message;                                                                          \
+/* A new message in the arena with its defaults, NULL without memory: MESSAGE_NEW(a, Process,
+ * process) */
+#define MESSAGE_NEW(arena, Type, name)                             \
+	({                                                         \
+		Type *_message = arena_alloc(arena, sizeof(Type)); \
+		if (_message)                                      \
+			reprise__##name##__init(_message);         \
+		_message;                                          \
 	})
 
 /* Appends a message to a repeated field: MESSAGE_ADD(a, snapshot, files, file) is 0 or -ENOMEM. */
-#define MESSAGE_ADD(arena, owner, field, item)                                                     \
+#define MESSAGE_ADD(arena, owner, field, item) \
 	arena_append(arena, (void ***)&(owner)->field, &(owner)->n_##field, item)
