@@ -6,7 +6,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/uio.h>
 
 #include "base/error.h"
@@ -59,3 +61,6 @@ int image_parse(struct arena *arena, const void *data, size_t size, uint64_t pag
 
 /* Every rule that metadata has to meet beyond its syntax (validate.c). */
 int snapshot_validate(const Snapshot *snapshot, uint64_t pages_size, struct reprise_error *err);
+
+/* All of it as JSON, fields under their names in the schema (json.c). 0 or -EIO. */
+int snapshot_json(const Snapshot *snapshot, FILE *out);
