@@ -2,9 +2,9 @@
 /*
  * Borrowing a thread of a program that is being checkpointed, to run calls in it. The way home is
  * planted first, in the padding behind the vdso's code: should the controller die at any moment,
- * the thread runs what it was given to its end, unmaps the scratch memory, and is back where it was,
- * with its registers, flags, signal mask and restart block. No text of the program is touched, no
- * handler planted, no frame built on its stack.
+ * the thread runs what it was given to its end, unmaps the scratch memory, and is back where it
+ * was, with its registers, flags, signal mask and restart block. No text of the program is touched,
+ * no handler planted, no frame built on its stack.
  */
 #pragma once
 

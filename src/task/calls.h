@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Batches of system calls run in a task. An interpreter in the task walks an array of records
- * {number, six arguments, result, flags}; a thousand records cost one stop. Whoever can run calls is
- * a "hand": a stub of a restart, or a borrowed thread of a checkpointed program (borrow.h).
+ * {number, six arguments, result, flags}; a thousand records cost one stop. Whoever can run calls
+ * is a "hand": a stub of a restart, or a borrowed thread of a checkpointed program (borrow.h).
  */
 #pragma once
 
@@ -26,8 +26,8 @@ struct call_record {
 };
 
 struct hand {
-	pid_t tid;	  /* as the controller numbers it; traced, stopped */
-	pid_t own_tgid;	  /* as the task's own namespace numbers them: for the signal at the end */
+	pid_t tid;	/* as the controller numbers it; traced, stopped */
+	pid_t own_tgid; /* as the task's own namespace numbers them: for the signal at the end */
 	pid_t own_tid;
 	int end_signal;	  /* sent to itself at the end: ignored where nobody traces */
 	uint64_t code;	  /* address of the interpreter in the task */
@@ -37,33 +37,47 @@ struct hand {
 	void *local;	  /* the controller's side of the room */
 	bool shared;	  /* local is the same memory; else it is carried over */
 	bool lost;	  /* the task has died */
-	unsigned stop_signals; /* bit set of signals that came while calls ran: to be sent again */
+	/* SIGSTOP and foreign end signals that came while calls ran, bit (signal - 1): whoever lets
+	 * the task go sends them again. */
+	unsigned stop_signals;
 };
+
+/*
+ * A hand that is stopped is made ready: everything but its end signal is blocked. Once before its
+ * first calls, and no record may block the end signal; a task's own mask is set by ptrace when it
+ * is let go. Disposition of the end signal does not matter while there is a tracer.
+ */
+int hand_ready(struct hand *hand, struct reprise_error *err);
 
 /* A batch under construction. Errors stick: they come out of calls_run(). */
 struct calls {
 	struct hand *hand;
 	struct reprise_error *err;
-	size_t count;	  /* records */
-	size_t data_used; /* bytes of data, from the end of the records' room */
-	int failed;	  /* sticky -errno */
-	bool keep;	  /* results are wanted: never flush by itself, -ENOBUFS when full */
+	size_t count;	     /* records */
+	size_t data_used;    /* bytes of data, from the end of the records' room */
+	int failed;	     /* sticky -errno */
+	bool keep;	     /* results are wanted: never flush by itself, -ENOBUFS when full */
+	bool ran;	     /* what is here has been run: the next addition starts anew */
+	bool data_open;	     /* data was added since the last record */
 	const char **labels; /* what each record does, for errors: count entries */
 };
 
-/* Starts a batch; with keep false it is run by itself whenever it is full. Release with calls_end. */
+/* Starts a batch; with keep false it is run by itself whenever it is full. Release with calls_end.
+ */
 int calls_begin(struct calls *calls, struct hand *hand, bool keep, struct reprise_error *err);
 void calls_end(struct calls *calls);
 
 /* Adds a record that must succeed / may fail; what names the thing for errors and must stay valid
- * until calls_run (a literal, or arena text). Returns its index. */
+ * until calls_run (a literal, or arena text). Returns its index in the batch. */
 size_t calls_must(struct calls *calls, const char *what, long number, uint64_t a, uint64_t b,
 	uint64_t c, uint64_t d, uint64_t e, uint64_t f);
 size_t calls_may(struct calls *calls, long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
 	uint64_t e, uint64_t f);
 
 /* Copies data into the room / sets size zeroed bytes of it aside: their address in the task. Valid
- * until the batch has run. */
+ * until the batch has run. Data comes before the record it is for; a record's data of up to
+ * CALLS_DATA_STEP bytes needs no calls_reserve. */
+#define CALLS_DATA_STEP (64 * 1024)
 uint64_t calls_data(struct calls *calls, const void *data, size_t size);
 uint64_t calls_text(struct calls *calls, const char *text);
 uint64_t calls_space(struct calls *calls, size_t size);

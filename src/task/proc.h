@@ -14,7 +14,7 @@
 /* Reads /proc/PID/NAME whole into the arena, with a NUL behind it. *ret_size without the NUL. */
 int proc_read(struct arena *arena, pid_t pid, const char *name, char **ret, size_t *ret_size,
 	struct reprise_error *err);
-int proc_open(pid_t pid, const char *name, int flags); /* fd or -errno */
+int proc_open(pid_t pid, const char *name, int flags);			   /* fd or -errno */
 ssize_t proc_link(pid_t pid, const char *name, char *target, size_t size); /* length or -errno */
 uint64_t proc_inode(pid_t pid, const char *name); /* st_ino of what the link leads to; 0: none */
 
@@ -22,11 +22,14 @@ uint64_t proc_inode(pid_t pid, const char *name); /* st_ino of what the link lea
 struct task_status {
 	char name[64];
 	char state; /* R S D T t Z X I */
-	pid_t tgid, ppid;
+	pid_t tgid, ppid, tracer;
+	bool has_memory;    /* not a zombie, not a kernel thread */
+	bool kernel_thread; /* since Linux 6.8 */
 	uint32_t uids[4], gids[4];
 	uint32_t *groups; /* in the arena */
 	size_t nr_groups;
-	int nr_levels; /* entries of the four below, outermost first, the reader's namespace first */
+	int nr_levels; /* entries of the four below, outermost first, the reader's namespace first
+			*/
 	pid_t tgids[MAX_PID_LEVELS], pids[MAX_PID_LEVELS];
 	pid_t pgids[MAX_PID_LEVELS], sids[MAX_PID_LEVELS];
 	uint64_t pending, shared_pending, blocked, ignored, caught;

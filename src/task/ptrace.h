@@ -9,13 +9,13 @@
 #include "base/error.h"
 #include "task/arch/arch.h"
 
-int trace_seize(pid_t tid, unsigned long options);	 /* 0 or -errno */
+int trace_seize(pid_t tid, unsigned long options); /* 0 or -errno */
 int trace_interrupt(pid_t tid);
 int trace_detach(pid_t tid, int signal);
 int trace_continue(pid_t tid, int signal);
 
 /* Waits for the next stop; *ret_status as wait(2) gives it. -ESRCH when the task has died,
- * -ETIMEDOUT after seconds. */
+ * -ETIMEDOUT after seconds; less than 0: no limit, and the fastest way to wait. */
 int trace_wait(pid_t tid, double seconds, int *ret_status);
 
 int trace_get_registers(pid_t tid, arch_registers *ret);

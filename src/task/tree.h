@@ -21,15 +21,15 @@ struct live_thread {
 	uint64_t mask;		  /* its signal mask */
 	bool seized;
 	bool dead; /* a leader that exited while other threads go on: Z in /proc, not seized */
-	bool group_stopped; /* was stopped by a signal before the freeze */
-	bool borrowed;	    /* its registers are not its own now (borrow.h) */
+	bool group_stopped;    /* was stopped by a signal before the freeze */
+	bool borrowed;	       /* its registers are not its own now (borrow.h) */
 	unsigned stop_signals; /* came while frozen: sent again at the release */
 };
 
 struct live_process {
 	pid_t pid;
 	int pidfd;
-	size_t index; /* position in the tree: parents come before children */
+	size_t index;		     /* position in the tree: parents come before children */
 	struct live_process *parent; /* NULL: outside the tree */
 	struct live_thread *threads; /* the leader first */
 	size_t nr_threads;

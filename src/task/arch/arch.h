@@ -16,17 +16,21 @@ typedef struct user_regs_struct arch_registers;
 /*
  * The interpreter: position-independent code that walks the records at the address in one register
  * and then sends itself the hand's end signal. Where a tracer is there that is a stop; where none
- * is, the signal is ignored and the code behind it runs: what the caller of arch_interpreter has
- * put there (the way home), or an endless pause.
+ * is, the signal is ignored and the code behind it runs: an endless pause, or what has been put
+ * over it (the way home).
  */
 const void *arch_interpreter(size_t *ret_size);
+/* Where in it the end is: what stands here (the pause) runs when nobody stops the thread. */
+size_t arch_interpreter_end(void);
+/* A thread that has stopped for a signal is there: 1, or 0; -errno. */
+int arch_at_end(const struct hand *hand);
 
 /* Registers for running the records at hand->room, or one system call at the interpreter. */
 void arch_set_batch(arch_registers *regs, const struct hand *hand);
 /* Offset in the interpreter of the one-call entry: it runs the call in the registers, keeps the
  * result, then ends as a batch does. */
-void arch_set_single(arch_registers *regs, const struct hand *hand, long number,
-	const uint64_t args[6]);
+void arch_set_single(
+	arch_registers *regs, const struct hand *hand, long number, const uint64_t args[6]);
 int64_t arch_single_result(const arch_registers *regs);
 
 /*

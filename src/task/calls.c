@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: MIT */
+#include "task/calls.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+
+#include "task/arch/arch.h"
+#include "task/ptrace.h"
+
+#define NOT_RUN INT64_MIN
+#define RECORDS_STEP 16 /* records that fit behind new data in any case */
+
+static bool is_error(int64_t result)
+{
+	return result < 0 && result >= -4095;
+}
+
+/* Records have 9/16 of the room: CALLS_MAX_RECORDS in a whole one, the last of them the end. */
+static size_t records_room(const struct hand *hand)
+{
+	return hand->room_size / 16 * 9;
+}
+
+static size_t max_records(const struct hand *hand)
+{
+	return records_room(hand) / sizeof(struct call_record) - 1;
+}
+
+static size_t data_room(const struct hand *hand)
+{
+	return hand->room_size - records_room(hand);
+}
+
+static struct call_record *records(const struct calls *calls)
+{
+	return calls->hand->local;
+}
+
+int hand_ready(struct hand *hand, struct reprise_error *err)
+{
+	int r = trace_set_mask(hand->tid, ~(1ULL << (hand->end_signal - 1)));
+
+	return r < 0 ? fail(err, r, "cannot block signals") : 0;
+}
+
+/* ---- a batch under construction ---- */
+
+int calls_begin(struct calls *calls, struct hand *hand, bool keep, struct reprise_error *err)
+{
+	*calls = (struct calls){.hand = hand, .err = err, .keep = keep};
+	calls->labels = malloc((max_records(hand) + 1) * sizeof(*calls->labels));
+	if (!calls->labels)
+		calls->failed = fail(err, ENOMEM, "no memory for calls");
+	return calls->failed;
+}
+
+void calls_end(struct calls *calls)
+{
+	free(calls->labels);
+	calls->labels = NULL;
+}
+
+static int failed(struct calls *calls, int code, const char *what)
+{
+	if (!calls->failed)
+		calls->failed = fail(calls->err, code, "%s", what);
+	return calls->failed;
+}
+
+static void start_anew(struct calls *calls)
+{
+	if (!calls->ran)
+		return;
+	calls->ran = false;
+	calls->count = 0;
+	calls->data_used = 0;
+	calls->data_open = false;
+}
+
+int calls_reserve(struct calls *calls, size_t nr, size_t bytes)
+{
+	start_anew(calls);
+	if (calls->failed)
+		return calls->failed;
+	if (nr > max_records(calls->hand) || bytes > data_room(calls->hand))
+		return failed(calls, ENOBUFS, "calls do not fit into a batch");
+	if (calls->count + nr <= max_records(calls->hand) &&
+		calls->data_used + bytes <= data_room(calls->hand))
+		return 0;
+	if (calls->keep)
+		return failed(calls, ENOBUFS, "too many calls for a batch");
+	calls_run(calls);
+	start_anew(calls);
+	return calls->failed;
+}
+
+static size_t add(struct calls *calls, const char *what, long number, const uint64_t args[6])
+{
+	struct call_record *record;
+
+	start_anew(calls);
+	if (calls->failed)
+		return 0;
+	if (calls->count == max_records(calls->hand)) {
+		size_t data_used = calls->data_used;
+
+		if (calls->keep) {
+			failed(calls, ENOBUFS, "too many calls for a batch");
+			return 0;
+		}
+		/* Data stays where it is: this record may need it. */
+		if (calls_run(calls) < 0)
+			return 0;
+		start_anew(calls);
+		calls->data_used = data_used;
+	}
+	record = &records(calls)[calls->count];
+	record->number = number;
+	memcpy(record->args, args, sizeof(record->args));
+	record->result = NOT_RUN;
+	record->must = what != NULL;
+	calls->labels[calls->count] = what;
+	calls->data_open = false;
+	return calls->count++;
+}
+
+size_t calls_must(struct calls *calls, const char *what, long number, uint64_t a, uint64_t b,
+	uint64_t c, uint64_t d, uint64_t e, uint64_t f)
+{
+	const uint64_t args[6] = {a, b, c, d, e, f};
+
+	return add(calls, what, number, args);
+}
+
+size_t calls_may(struct calls *calls, long number, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
+	uint64_t e, uint64_t f)
+{
+	const uint64_t args[6] = {a, b, c, d, e, f};
+
+	return add(calls, NULL, number, args);
+}
+
+/* Aligned room for data: NULL on failure. */
+static void *data_piece(struct calls *calls, size_t size, uint64_t *ret_address)
+{
+	size_t aligned = (size + 15) & ~(size_t)15, position;
+
+	*ret_address = 0;
+	start_anew(calls);
+	if (aligned < size) {
+		failed(calls, ENOBUFS, "data does not fit into a batch");
+		return NULL;
+	}
+	/* The first data of a record may run what is there, later data of it may not. */
+	if (!calls->data_open && !calls->keep &&
+		(calls->count + RECORDS_STEP > max_records(calls->hand) ||
+			calls->data_used + aligned + CALLS_DATA_STEP > data_room(calls->hand)) &&
+		calls->count > 0) {
+		calls_run(calls);
+		start_anew(calls);
+	}
+	if (calls->failed)
+		return NULL;
+	if (aligned > data_room(calls->hand) - calls->data_used) {
+		failed(calls, ENOBUFS, "data does not fit into a batch");
+		return NULL;
+	}
+	calls->data_open = true;
+	position = records_room(calls->hand) + calls->data_used;
+	calls->data_used += aligned;
+	*ret_address = calls->hand->room + position;
+	return (char *)calls->hand->local + position;
+}
+
+uint64_t calls_data(struct calls *calls, const void *data, size_t size)
+{
+	uint64_t address;
+	void *piece = data_piece(calls, size, &address);
+
+	if (piece && size)
+		memcpy(piece, data, size);
+	return address;
+}
+
+uint64_t calls_text(struct calls *calls, const char *text)
+{
+	return calls_data(calls, text, strlen(text) + 1);
+}
+
+uint64_t calls_space(struct calls *calls, size_t size)
+{
+	uint64_t address;
+	void *piece = data_piece(calls, size, &address);
+
+	if (piece)
+		memset(piece, 0, size);
+	return address;
+}
+
+void *calls_view(const struct calls *calls, uint64_t address)
+{
+	return (char *)calls->hand->local + (address - calls->hand->room);
+}
+
+int64_t calls_result(const struct calls *calls, size_t index)
+{
+	return index < calls->count ? records(calls)[index].result : -EINVAL;
+}
+
+/* ---- running ---- */
+
+static bool is_stop_signal(int signal)
+{
+	return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+}
+
+/* Lets the thread run until its end signal. */
+static int hand_run(struct hand *hand, struct reprise_error *err)
+{
+	for (;;) {
+		int status, signal, r;
+
+		r = trace_continue(hand->tid, 0);
+		if (!r)
+			r = trace_wait(hand->tid, -1, &status);
+		if (r == -ESRCH) {
+			hand->lost = true;
+			return fail(err, r, "the task died");
+		}
+		if (r < 0)
+			return fail(err, r, "cannot run calls in the task");
+		signal = WSTOPSIG(status);
+		if (status >> 16)
+			continue; /* group stops, and the ends of them */
+		if (signal == hand->end_signal) {
+			r = arch_at_end(hand);
+			if (r < 0)
+				return fail(err, r, "cannot read the task's registers");
+			if (r)
+				return 0;
+		} else if (!is_stop_signal(signal)) {
+			return fail(err, EIO, "calls in the task ended with signal %d", signal);
+		}
+		hand->stop_signals |= 1U << (signal - 1);
+	}
+}
+
+/* A hand whose memory is not shared: what is used of it goes over, or comes back. */
+static int carry(struct calls *calls, bool back)
+{
+	struct hand *hand = calls->hand;
+	size_t size = (calls->count + (back ? 0 : 1)) * sizeof(struct call_record);
+	struct iovec local[2] = {
+		{hand->local, size},
+		{(char *)hand->local + records_room(hand), calls->data_used},
+	};
+	struct iovec remote[2] = {
+		{(void *)hand->room, size},
+		{(void *)(hand->room + records_room(hand)), calls->data_used},
+	};
+	int count = calls->data_used ? 2 : 1;
+	ssize_t done = back ? process_vm_readv(hand->tid, local, count, remote, count, 0)
+			    : process_vm_writev(hand->tid, local, count, remote, count, 0);
+
+	if (done < 0)
+		return fail(calls->err, errno, "cannot reach the task's memory");
+	if ((size_t)done != size + calls->data_used)
+		return fail(calls->err, EFAULT, "cannot reach the task's memory");
+	return 0;
+}
+
+static int run_batch(struct calls *calls)
+{
+	struct hand *hand = calls->hand;
+	arch_registers regs;
+	int r;
+
+	records(calls)[calls->count].number = -1;
+	if (!hand->shared && (r = carry(calls, false)) < 0)
+		return r;
+	r = trace_get_registers(hand->tid, &regs);
+	if (!r) {
+		arch_set_batch(&regs, hand);
+		r = trace_set_registers(hand->tid, &regs);
+	}
+	if (r < 0) {
+		hand->lost = hand->lost || r == -ESRCH;
+		return fail(calls->err, r, "cannot set the task's registers");
+	}
+	r = hand_run(hand, calls->err);
+	if (r < 0)
+		return r;
+	return hand->shared ? 0 : carry(calls, true);
+}
+
+int calls_run(struct calls *calls)
+{
+	if (calls->failed || calls->ran || !calls->count)
+		return calls->failed;
+	calls->failed = run_batch(calls);
+	calls->ran = true;
+	for (size_t i = 0; i < calls->count && !calls->failed; i++) {
+		const struct call_record *record = &records(calls)[i];
+
+		if (record->must && is_error(record->result))
+			calls->failed =
+				fail(calls->err, (int)-record->result, "%s", calls->labels[i]);
+	}
+	return calls->failed;
+}
+
+int64_t calls_one(struct hand *hand, struct reprise_error *err, long number, uint64_t a, uint64_t b,
+	uint64_t c, uint64_t d, uint64_t e, uint64_t f)
+{
+	const uint64_t args[6] = {a, b, c, d, e, f};
+	arch_registers regs;
+	int r;
+
+	r = trace_get_registers(hand->tid, &regs);
+	if (!r) {
+		arch_set_single(&regs, hand, number, args);
+		r = trace_set_registers(hand->tid, &regs);
+	}
+	if (r < 0) {
+		hand->lost = hand->lost || r == -ESRCH;
+		return fail(err, r, "cannot set the task's registers");
+	}
+	r = hand_run(hand, err);
+	if (r < 0)
+		return r;
+	r = trace_get_registers(hand->tid, &regs);
+	return r < 0 ? fail(err, r, "cannot read the task's registers") : arch_single_result(&regs);
+}

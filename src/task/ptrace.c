@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+#include "task/ptrace.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <sched.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+
+static int trace(int request, pid_t tid, unsigned long address, unsigned long data)
+{
+	return ptrace(request, tid, address, data) < 0 ? -errno : 0;
+}
+
+int trace_seize(pid_t tid, unsigned long options)
+{
+	return trace(PTRACE_SEIZE, tid, 0, options);
+}
+
+int trace_interrupt(pid_t tid)
+{
+	return trace(PTRACE_INTERRUPT, tid, 0, 0);
+}
+
+int trace_detach(pid_t tid, int signal)
+{
+	return trace(PTRACE_DETACH, tid, 0, (unsigned long)signal);
+}
+
+int trace_continue(pid_t tid, int signal)
+{
+	return trace(PTRACE_CONT, tid, 0, (unsigned long)signal);
+}
+
+static double now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* -EAGAIN: nothing yet. */
+static int wait_once(pid_t tid, int options, int *ret_status)
+{
+	pid_t got;
+
+	do
+		got = waitpid(tid, ret_status, __WALL | options);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return errno == ECHILD ? -ESRCH : -errno;
+	if (got == 0)
+		return -EAGAIN;
+	return WIFSTOPPED(*ret_status) ? 0 : -ESRCH;
+}
+
+int trace_wait(pid_t tid, double seconds, int *ret_status)
+{
+	double end;
+	int ret;
+
+	if (seconds < 0)
+		return wait_once(tid, 0, ret_status);
+	/* waitpid has no timeout. Most stops come at once: give way first, then sleep. */
+	end = now() + seconds;
+	for (unsigned tries = 0;; tries++) {
+		struct timespec pause = {0, tries < 200 ? 50 * 1000 : 1000 * 1000};
+
+		ret = wait_once(tid, WNOHANG, ret_status);
+		if (ret != -EAGAIN)
+			return ret;
+		if (tries < 100) {
+			sched_yield();
+			continue;
+		}
+		if (now() > end)
+			return -ETIMEDOUT;
+		nanosleep(&pause, NULL);
+	}
+}
+
+int trace_get_registers(pid_t tid, arch_registers *ret)
+{
+	struct iovec iov = {ret, sizeof(*ret)};
+
+	return trace(PTRACE_GETREGSET, tid, NT_PRSTATUS, (unsigned long)&iov);
+}
+
+int trace_set_registers(pid_t tid, const arch_registers *regs)
+{
+	struct iovec iov = {(void *)regs, sizeof(*regs)};
+
+	return trace(PTRACE_SETREGSET, tid, NT_PRSTATUS, (unsigned long)&iov);
+}
+
+int trace_get_xstate(pid_t tid, void *ret, size_t *size)
+{
+	struct iovec iov = {ret, *size};
+	int r = trace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, (unsigned long)&iov);
+
+	if (!r)
+		*size = iov.iov_len;
+	return r;
+}
+
+int trace_set_xstate(pid_t tid, const void *xstate, size_t size)
+{
+	struct iovec iov = {(void *)xstate, size};
+
+	return trace(PTRACE_SETREGSET, tid, NT_X86_XSTATE, (unsigned long)&iov);
+}
+
+int trace_get_mask(pid_t tid, uint64_t *ret)
+{
+	return trace(PTRACE_GETSIGMASK, tid, sizeof(*ret), (unsigned long)ret);
+}
+
+int trace_set_mask(pid_t tid, uint64_t mask)
+{
+	return trace(PTRACE_SETSIGMASK, tid, sizeof(mask), (unsigned long)&mask);
+}
