@@ -50,6 +50,9 @@ struct stub {
 	const Process *process; /* NULL: a ghost */
 	const Thread *thread;
 	struct stub *leader;	/* itself for a leader */
+	bool fresh;		/* created, its first stop not waited for yet */
+	bool gone;		/* has ended, and its tracer knows */
+	struct stub *unmapper;	/* of a leader: the thread that gives the hands' room back, last */
 	struct hand hand;
 	void *notes[16]; /* as in live_process, by kind */
 };

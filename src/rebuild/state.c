@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/* Gives every stub its state: all kinds, process by process, then thread by thread. */
+#include "rebuild/rebuild.h"
+
+#include <errno.h>
+#include <sys/syscall.h>
+
+typedef int (*restore_hook)(struct restore *restore, struct stub *stub, struct calls *calls);
+typedef restore_hook (*hook_of)(const struct state_kind *kind);
+
+static restore_hook hook_restore(const struct state_kind *kind)
+{
+	return kind->restore;
+}
+
+static restore_hook hook_thread(const struct state_kind *kind)
+{
+	return kind->restore_thread;
+}
+
+static restore_hook hook_finish(const struct state_kind *kind)
+{
+	return kind->finish;
+}
+
+/* One hook of all kinds, in one stub: as few batches as they fit in. */
+static int run_kinds(struct rebuild *rebuild, struct stub *stub, hook_of of, struct calls *calls)
+{
+	for (size_t i = 0; state_kinds[i]; i++) {
+		restore_hook hook = of(state_kinds[i]);
+		int ret = hook ? hook(&rebuild->restore, stub, calls) : 0;
+
+		if (ret < 0)
+			return fail(rebuild->err, ret, "%s", state_kinds[i]->name);
+	}
+	return 0;
+}
+
+static int in_stub(struct rebuild *rebuild, struct stub *stub, hook_of of, bool last)
+{
+	struct calls calls;
+	char name[256];
+	int ret = calls_begin(&calls, &stub->hand, false, rebuild->err);
+
+	if (ret == 0)
+		ret = run_kinds(rebuild, stub, of, &calls);
+	if (ret == 0 && last && stub->leader == stub)
+		calls_must(&calls, "cannot let go of the controller", SYS_close,
+			(uint64_t)rebuild->restore.controller_fd, 0, 0, 0, 0, 0);
+	/* A thread that created others last stands in the middle of that call: it leaves it. */
+	else if (ret == 0 && last)
+		calls_may(&calls, SYS_getpid, 0, 0, 0, 0, 0, 0);
+	if (ret == 0)
+		ret = calls_run(&calls);
+	calls_end(&calls);
+	if (ret < 0)
+		error_task(rebuild->err, "%s", stub_name(stub, name, sizeof(name)));
+	return ret;
+}
+
+static bool is_zombie(const struct stub *stub)
+{
+	return stub->process->state == REPRISE__PROCESS__STATE__ZOMBIE;
+}
+
+int rebuild_state(struct rebuild *rebuild)
+{
+	size_t task = 0;
+	int ret = 0;
+
+	for (size_t i = 0; state_kinds[i] && ret == 0; i++)
+		if (state_kinds[i]->restore_shared)
+			ret = state_kinds[i]->restore_shared(&rebuild->restore);
+	for (size_t i = 0; i < rebuild->restore.snapshot->n_processes && ret == 0; i++) {
+		struct stub *leader = rebuild->restore.leaders[i];
+		size_t threads = leader->process->n_threads;
+
+		if (!is_zombie(leader))
+			ret = in_stub(rebuild, leader, hook_restore, false);
+		for (size_t j = 0; j < threads && ret == 0; j++)
+			ret = in_stub(rebuild, rebuild->stubs[task + j], hook_thread, false);
+		task += threads;
+	}
+	return ret < 0 ? fail(rebuild->err, ret, "the state of the tasks") : 0;
+}
+
+/* Threads before their leader: what the leader closes last is theirs as well. */
+int rebuild_finish_state(struct rebuild *rebuild)
+{
+	for (size_t i = rebuild->plan->n_tasks; i-- > 0;) {
+		struct stub *stub = rebuild->stubs[i];
+		int ret;
+
+		if (stub->gone || is_zombie(stub))
+			continue;
+		ret = in_stub(rebuild, stub, hook_finish, true);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}

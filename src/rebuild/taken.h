@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+#pragma once
+
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/arena.h"
+
+/* Every number in use in the caller's pid namespace: of tasks, threads, zombies, sessions and
+ * groups. */
+struct taken;
+
+struct taken *taken_find(void); /* NULL without memory */
+void taken_free(struct taken *taken);
+
+/* Which of the wanted numbers are taken: how many, and by whom as text. */
+size_t taken_list(
+	const struct taken *taken, const pid_t *wanted, size_t count, char *text, size_t size);
+
+/* All of them, ascending. */
+int taken_numbers(const struct taken *taken, struct arena *arena, pid_t **ret, size_t *ret_count);
