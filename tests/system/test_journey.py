@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""The journey itself: small trees out and back."""
+import subprocess
+
+from conftest import REPRISE, describe, parents, poll, tree_of
+
+
+def test_one_process_goes_on(frame):
+    box = frame.start([frame.program("counter")])
+    frame.wait_lines(20)
+    before = describe(box.pid)
+    image = box.checkpoint()
+    frozen = frame.text()
+    again = frame.restart(image)
+    poll(lambda: frame.text().count("\n") >= frozen.count("\n") + 20)
+    assert describe(again.pid) == before
+    again.kill()
+    lines = frame.text().split("\n")[:-1]
+    assert lines == [str(i) for i in range(len(lines))]
+
+
+def test_leaves_it_running_without_stop(frame):
+    box = frame.start([frame.program("counter")])
+    frame.wait_lines(5)
+    box.checkpoint(stop=False)
+    count = frame.text().count("\n")
+    frame.wait_lines(count + 20)
+    box.kill()
+    lines = frame.text().split("\n")[:-1]
+    assert lines == [str(i) for i in range(len(lines))]
+
+
+def test_shell_tree(frame):
+    script = "sleep 1000 & (sleep 1000; :) & trap 'echo caught' USR1; while :; do wait; done"
+    box = frame.start(["bash", "-c", script])
+    poll(lambda: len(tree_of(box.pid)) == 4)
+    before, family = describe(box.pid), parents(box.pid)
+    image = box.checkpoint()
+    again = frame.restart(image)
+    assert describe(again.pid) == before
+    assert parents(again.pid) == family
+    second = again.checkpoint("image2")
+    third = frame.restart(second)
+    assert describe(third.pid) == before
+
+
+def test_plain_tree_gets_its_pids_back(frame):
+    box = frame.plain([frame.program("counter")])
+    frame.wait_lines(5)
+    before = describe(box.pid, outer=True)
+    image = box.checkpoint()
+    again = frame.restart(image)
+    assert again.pid == box.pid
+    assert describe(again.pid, outer=True) == before
+
+
+def test_taken_pid_is_said_before_anything(frame):
+    box = frame.plain([frame.program("counter")])
+    frame.wait_lines(5)
+    image = box.checkpoint(stop=False)
+    done = frame.restart(image, ok=False)
+    assert done.returncode == 1
+    assert f"{box.pid} (counter)" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_foreground_passes_signals_and_exit_status(frame):
+    box = frame.start(["bash", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done"])
+    frame.wait_text("ready")
+    image = box.checkpoint()
+    command = subprocess.Popen([REPRISE, "restart", "--pidfile", str(frame.path / "p"), str(image)],
+                               stdin=subprocess.DEVNULL)
+    poll(lambda: (frame.path / "p").exists() and (frame.path / "p").read_text().endswith("\n"))
+    command.terminate()
+    assert command.wait(120) == 7
+
+
+def test_usage_errors(frame):
+    for words in (["restart"], ["checkpoint"], ["nothing"], ["restart", "--bogus", "x"]):
+        assert frame.run([REPRISE, *words], ok=False).returncode == 2
+    done = frame.run([REPRISE, "restart", str(frame.path / "none")], ok=False)
+    assert done.returncode == 1 and done.stderr.startswith("reprise: image: ")
