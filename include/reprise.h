@@ -73,6 +73,22 @@ struct reprise_restart_options {
 int reprise_restart(const char *dir, const struct reprise_restart_options *options,
 	pid_t *ret_root, struct reprise_error *err);
 
+/* One thing that checkpoint or restart wants of the kernel, or of the caller's privileges. */
+struct reprise_need {
+	const char *name;    /* "clone3() with chosen pids" */
+	const char *purpose; /* what it is for, or what is not possible without it */
+	bool required;	     /* nothing works without it */
+	int error;	     /* 0: it is there; else the errno value with which it failed */
+};
+
+/*
+ * Tries everything that checkpoint and restart want, in short-lived children of its own, and calls
+ * found for each. Returns 0 when all that is required is there, else the negative errno value of
+ * the first that is missing. err is filled only when the trying itself fails.
+ */
+int reprise_check(void (*found)(void *arg, const struct reprise_need *need), void *arg,
+	struct reprise_error *err);
+
 #ifdef __cplusplus
 }
 #endif
