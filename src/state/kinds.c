@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+#include "state/kinds.h"
+
+const struct state_kind *const state_kinds[] = {
+	&unsupported_kind,
+	&place_kind,
+	&signals_kind,
+	&limits_kind,
+	&thread_kind,
+	&scheduling_kind,
+	&identity_kind,
+	&timers_kind,
+	&credentials_kind,
+	&clocks_kind,
+	NULL,
+};
