@@ -3,6 +3,10 @@
 
 const struct state_kind *const state_kinds[] = {
 	&unsupported_kind,
+	&files_kind,
+	&shared_memory_kind,
+	/* Before what a task cannot do any more once it has it: limits, credentials, place. */
+	&memory_kind,
 	&place_kind,
 	&signals_kind,
 	&limits_kind,

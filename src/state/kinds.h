@@ -6,6 +6,9 @@
 
 extern const struct state_kind descriptors_kind;
 extern const struct state_kind locks_kind;
+extern const struct state_kind files_kind;
+extern const struct state_kind shared_memory_kind;
+extern const struct state_kind memory_kind;
 extern const struct state_kind place_kind;
 extern const struct state_kind signals_kind;
 extern const struct state_kind limits_kind;
