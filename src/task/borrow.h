@@ -14,16 +14,27 @@
 struct borrowed {
 	struct live_process *process;
 	struct live_thread *thread;
-	uint64_t plant, plant_size; /* in the vdso */
-	uint64_t scratch;	    /* 0: not mapped */
+	int memory;	   /* /proc/PID/mem; -1 when nothing is borrowed */
+	uint64_t plant;	   /* address of the first slot, in the vdso */
+	unsigned nr_slots; /* an interpreter and a way home in each: two, or one */
+	unsigned slot;	   /* the one in use */
+	unsigned used;	   /* slots that have been written to: bits */
+	uint64_t scratch;  /* 0: not mapped */
 	struct hand hand;
+	void *room; /* the controller's side of the scratch memory, kept from one to the next */
 };
 
+#define BORROWED_NONE ((struct borrowed){.memory = -1})
+
 /* Lends process's best thread (not one in a restart block if there is another). */
-int borrow_process(struct live_process *process, struct borrowed *ret, struct reprise_error *err);
+int borrow_process(
+	struct live_process *process, struct borrowed *borrowed, struct reprise_error *err);
 
 /* Moves on to another thread of the same process: the scratch memory is kept. */
 int borrow_thread(struct borrowed *borrowed, struct live_thread *thread, struct reprise_error *err);
 
 /* Puts the thread back as it was and takes scratch and plant away. Safe after any failure. */
 int borrow_return(struct borrowed *borrowed, struct reprise_error *err);
+
+/* When no more is borrowed. */
+void borrow_end(struct borrowed *borrowed);

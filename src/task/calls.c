@@ -213,18 +213,15 @@ int64_t calls_result(const struct calls *calls, size_t index)
 
 /* ---- running ---- */
 
-static bool is_stop_signal(int signal)
-{
-	return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
-}
-
 /* Lets the thread run until its end signal. */
 static int hand_run(struct hand *hand, struct reprise_error *err)
 {
-	for (;;) {
-		int status, signal, r;
+	int signal = 0;
 
-		r = trace_continue(hand->tid, 0);
+	for (;;) {
+		int status, r;
+
+		r = trace_continue(hand->tid, signal);
 		if (!r)
 			r = trace_wait(hand->tid, -1, &status);
 		if (r == -ESRCH) {
@@ -233,19 +230,22 @@ static int hand_run(struct hand *hand, struct reprise_error *err)
 		}
 		if (r < 0)
 			return fail(err, r, "cannot run calls in the task");
-		signal = WSTOPSIG(status);
+		signal = 0;
 		if (status >> 16)
-			continue; /* group stops, and the ends of them */
-		if (signal == hand->end_signal) {
-			r = arch_at_end(hand);
-			if (r < 0)
-				return fail(err, r, "cannot read the task's registers");
-			if (r)
-				return 0;
-		} else if (!is_stop_signal(signal)) {
+			continue; /* a group stop, or the end of one: it is kept for the time after
+				     us */
+		signal = WSTOPSIG(status);
+		if (signal == SIGSTOP)
+			continue; /* delivered: becomes a group stop */
+		if (signal != hand->end_signal)
 			return fail(err, EIO, "calls in the task ended with signal %d", signal);
-		}
-		hand->stop_signals |= 1U << (signal - 1);
+		r = arch_at_end(hand);
+		if (r < 0)
+			return fail(err, r, "cannot read the task's registers");
+		if (r)
+			return 0;
+		hand->foreign_ends++;
+		signal = 0;
 	}
 }
 

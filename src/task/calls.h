@@ -29,17 +29,16 @@ struct hand {
 	pid_t tid;	/* as the controller numbers it; traced, stopped */
 	pid_t own_tgid; /* as the task's own namespace numbers them: for the signal at the end */
 	pid_t own_tid;
-	int end_signal;	  /* sent to itself at the end: ignored where nobody traces */
-	uint64_t code;	  /* address of the interpreter in the task */
-	uint64_t stack;	  /* stack pointer while calls run; 0: any */
-	uint64_t room;	  /* address of the room in the task */
-	size_t room_size; /* CALLS_ROOM, or less */
-	void *local;	  /* the controller's side of the room */
-	bool shared;	  /* local is the same memory; else it is carried over */
-	bool lost;	  /* the task has died */
-	/* SIGSTOP and foreign end signals that came while calls ran, bit (signal - 1): whoever lets
-	 * the task go sends them again. */
-	unsigned stop_signals;
+	int end_signal;	       /* sent to itself at the end: ignored where nobody traces */
+	uint64_t code;	       /* address of the interpreter in the task */
+	uint64_t stack;	       /* stack pointer while calls run; 0: any */
+	uint64_t room;	       /* address of the room in the task */
+	size_t room_size;      /* CALLS_ROOM, or less */
+	void *local;	       /* the controller's side of the room */
+	bool shared;	       /* local is the same memory; else it is carried over */
+	bool lost;	       /* the task has died */
+	unsigned stop_signals; /* of a restart: sent when the task is let go, bit (1 << signal) */
+	unsigned foreign_ends; /* end signals of others that came while calls ran, dropped */
 };
 
 /*

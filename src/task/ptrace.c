@@ -42,19 +42,29 @@ static double now(void)
 	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-/* -EAGAIN: nothing yet. */
+/*
+ * -EAGAIN: nothing yet. A stop is only looked at, not taken: taking it clears the signal that the
+ * thread has stopped for, which would be lost if we died before we pass it on.
+ */
 static int wait_once(pid_t tid, int options, int *ret_status)
 {
-	pid_t got;
+	siginfo_t info = {0};
+	int r;
 
 	do
-		got = waitpid(tid, ret_status, __WALL | options);
-	while (got < 0 && errno == EINTR);
-	if (got < 0)
+		r = waitid(
+			P_PID, (id_t)tid, &info, WEXITED | WSTOPPED | WNOWAIT | __WALL | options);
+	while (r < 0 && errno == EINTR);
+	if (r < 0)
 		return errno == ECHILD ? -ESRCH : -errno;
-	if (got == 0)
+	if (info.si_pid == 0)
 		return -EAGAIN;
-	return WIFSTOPPED(*ret_status) ? 0 : -ESRCH;
+	if (info.si_code == CLD_TRAPPED || info.si_code == CLD_STOPPED) {
+		*ret_status = info.si_status << 8 | 0x7f;
+		return 0;
+	}
+	waitpid(tid, ret_status, __WALL | WNOHANG);
+	return -ESRCH;
 }
 
 int trace_wait(pid_t tid, double seconds, int *ret_status)

@@ -21,9 +21,9 @@ struct live_thread {
 	uint64_t mask;		  /* its signal mask */
 	bool seized;
 	bool dead; /* a leader that exited while other threads go on: Z in /proc, not seized */
-	bool group_stopped;    /* was stopped by a signal before the freeze */
-	bool borrowed;	       /* its registers are not its own now (borrow.h) */
-	unsigned stop_signals; /* came while frozen: sent again at the release */
+	bool group_stopped; /* was stopped by a signal before the freeze */
+	bool borrowed;	    /* its registers are not its own now (borrow.h) */
+	bool gone;	    /* died before it could be stopped, or since */
 };
 
 struct live_process {
@@ -34,6 +34,8 @@ struct live_process {
 	struct live_thread *threads; /* the leader first */
 	size_t nr_threads;
 	bool zombie;
+	bool settled; /* frozen, and all its threads are known */
+	bool gone;    /* has been reaped while the tree was looked at */
 	bool stopped;
 	int stop_signal;
 	/* For the state kinds: anything they keep between survey and capture, by kind. */
@@ -45,6 +47,8 @@ struct live_tree {
 	struct live_process **processes;
 	size_t count;
 	size_t nr_threads;
+	struct live_process **by_pid; /* hash table */
+	size_t table_size;
 };
 
 /* Finds root and all descendants without stopping anything: for the survey before the freeze. */

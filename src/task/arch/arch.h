@@ -31,6 +31,8 @@ void arch_set_batch(arch_registers *regs, const struct hand *hand);
  * result, then ends as a batch does. */
 void arch_set_single(
 	arch_registers *regs, const struct hand *hand, long number, const uint64_t args[6]);
+/* What a call gave, in a stop right behind it. */
+int64_t arch_call_result(const arch_registers *regs);
 int64_t arch_single_result(const arch_registers *regs);
 
 /*
@@ -42,8 +44,14 @@ int64_t arch_single_result(const arch_registers *regs);
 ssize_t arch_way_home(void *code, size_t room, const arch_registers *regs, uint64_t mask,
 	uint64_t scratch, size_t scratch_size);
 
+/* The thread was stopped on its way out of a system call, whatever the call's result. */
+bool arch_was_in_call(const arch_registers *regs);
+/* A call that may wait for a child of vfork: vfork, clone, clone3. */
+bool arch_call_may_vfork(long number);
 /* The thread was stopped inside a system call that must be started again. */
 bool arch_in_system_call(const arch_registers *regs, long *ret_number, int64_t *ret_result);
+/* It waits with a restart block, which other calls could overwrite. */
+bool arch_in_restart_block(const arch_registers *regs);
 /* Puts the thread back before the system call it was in, with its own arguments. */
 void arch_restart_call(arch_registers *regs);
 /* rt_sigtimedwait, epoll_wait and their like show EINTR after any freeze: hides it. True if so. */

@@ -65,6 +65,11 @@ void arch_set_single(
 	regs->rip = hand->code + interpreter_single;
 }
 
+int64_t arch_call_result(const arch_registers *regs)
+{
+	return (int64_t)regs->rax;
+}
+
 int64_t arch_single_result(const arch_registers *regs)
 {
 	return (int64_t)regs->r15;
@@ -198,6 +203,16 @@ ssize_t arch_way_home(void *code, size_t room, const arch_registers *home, uint6
 
 /* ---- interrupted calls ---- */
 
+bool arch_was_in_call(const arch_registers *regs)
+{
+	return (int64_t)regs->orig_rax >= 0;
+}
+
+bool arch_call_may_vfork(long number)
+{
+	return number == __NR_vfork || number == __NR_clone || number == __NR_clone3;
+}
+
 bool arch_in_system_call(const arch_registers *regs, long *ret_number, int64_t *ret_result)
 {
 	int64_t result = (int64_t)regs->rax;
@@ -212,6 +227,11 @@ bool arch_in_system_call(const arch_registers *regs, long *ret_number, int64_t *
 	if (ret_result)
 		*ret_result = result;
 	return true;
+}
+
+bool arch_in_restart_block(const arch_registers *regs)
+{
+	return (int64_t)regs->orig_rax >= 0 && (int64_t)regs->rax == -ERESTART_RESTARTBLOCK;
 }
 
 void arch_restart_call(arch_registers *regs)

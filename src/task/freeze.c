@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "task/find.h"
+#include "task/ptrace.h"
+
+#define STOP_SECONDS 20	  /* for one thread */
+#define FREEZE_SECONDS 30 /* for all attempts */
+#define VFORK_CHECK 0.02  /* seconds after which a vfork is looked for */
+#define PAUSE_MICROSECONDS 5000
+
+/* A search: of a tree that goes on, or of one that is stopped as it is found. */
+struct search {
+	struct live_tree *tree;
+	bool stop;
+	struct strangers strangers;
+	struct ids ids;
+	struct reprise_error *err;
+};
+
+static int read_status(
+	struct search *search, struct live_process *process, struct live_thread *thread)
+{
+	bool leader = thread->tid == process->pid;
+	char task[48];
+
+	if (leader)
+		snprintf(task, sizeof(task), "%d", process->pid);
+	else
+		snprintf(task, sizeof(task), "%d/task/%d", process->pid, thread->tid);
+	return proc_status(search->tree->arena, task, leader, &thread->status, NULL);
+}
+
+/* ---- stopping one thread ---- */
+
+/* It waits in the kernel until its vfork child lets go: no stop before that. */
+static bool waits_for_vfork(const struct search *search, pid_t pid, pid_t tid)
+{
+	_cleanup_arena_ struct arena *arena = arena_new();
+	struct task_status status;
+	char task[48], *text;
+	long number;
+
+	snprintf(task, sizeof(task), "%d/task/%d", pid, tid);
+	if (!arena || proc_status(arena, task, false, &status, NULL) < 0 || status.state != 'D')
+		return false;
+	snprintf(task, sizeof(task), "task/%d/syscall", tid);
+	if (proc_read(arena, pid, task, &text, NULL, NULL) < 0)
+		return false;
+	number = strtol(text, NULL, 10);
+	return arch_call_may_vfork(number);
+}
+
+/* Until the stop that we asked for. Signals that come first are passed on. */
+static int wait_for_stop(struct search *search, struct live_process *process,
+	struct live_thread *thread, int *ret_status)
+{
+	int status, r;
+
+	for (;;) {
+		r = trace_wait(thread->tid, VFORK_CHECK, &status);
+		if (r == -ETIMEDOUT) {
+			if (waits_for_vfork(search, process->pid, thread->tid))
+				return -EAGAIN;
+			r = trace_wait(thread->tid, STOP_SECONDS, &status);
+		}
+		if (r < 0)
+			return r;
+		if (status >> 16 == PTRACE_EVENT_STOP)
+			break;
+		r = trace_continue(thread->tid, WSTOPSIG(status));
+		if (r < 0 && r != -ESRCH)
+			return r;
+	}
+	*ret_status = status;
+	return 0;
+}
+
+/* A restartable sequence that was left in its middle ends at its abort address: the kernel would do
+ * that now, but does not see it any more once the thread has run calls for us. */
+static void leave_sequence(pid_t tid, arch_registers *regs)
+{
+	struct {
+		uint64_t pointer;
+		uint32_t size, signature, flags, pad;
+	} config;
+	struct {
+		uint32_t version, flags;
+		uint64_t start, length, abort;
+	} sequence;
+	uint64_t current;
+	struct iovec local = {&current, sizeof(current)};
+	struct iovec remote;
+
+	/* Not while in a system call: no sequence may hold one. */
+	if (arch_was_in_call(regs))
+		return;
+	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, tid, sizeof(config), &config) !=
+			(long)sizeof(config) ||
+		!config.pointer)
+		return;
+	remote = (struct iovec){(void *)(config.pointer + 8), sizeof(current)};
+	if (process_vm_readv(tid, &local, 1, &remote, 1, 0) != (ssize_t)sizeof(current) || !current)
+		return;
+	local = (struct iovec){&sequence, sizeof(sequence)};
+	remote = (struct iovec){(void *)current, sizeof(sequence)};
+	if (process_vm_readv(tid, &local, 1, &remote, 1, 0) != (ssize_t)sizeof(sequence))
+		return;
+	if (arch_instruction_pointer(regs) - sequence.start < sequence.length)
+		arch_set_instruction_pointer(regs, sequence.abort);
+}
+
+static bool is_stop_signal(int signal)
+{
+	return signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+}
+
+/* -ESRCH: it has died. */
+static int stop_done(
+	struct search *search, struct live_process *process, struct live_thread *thread)
+{
+	int status, r;
+
+	r = wait_for_stop(search, process, thread, &status);
+	if (r == -EAGAIN)
+		return r;
+	if (!r)
+		r = trace_get_registers(thread->tid, &thread->registers);
+	if (!r)
+		r = trace_get_mask(thread->tid, &thread->mask);
+	if (!r && arch_hide_interruption(&thread->registers))
+		r = trace_set_registers(thread->tid, &thread->registers);
+	if (!r)
+		r = read_status(search, process, thread);
+	if (r == -ESRCH)
+		return r;
+	if (r < 0)
+		return fail(search->err, r, "cannot stop task %d", thread->tid);
+	leave_sequence(thread->tid, &thread->registers);
+	if (is_stop_signal(WSTOPSIG(status))) {
+		thread->group_stopped = true;
+		process->stopped = true;
+		process->stop_signal = WSTOPSIG(status);
+	}
+	return 0;
+}
+
+/* -ESRCH: there is nothing to stop. */
+static int stop_begin(
+	struct search *search, struct live_process *process, struct live_thread *thread)
+{
+	int r = trace_seize(thread->tid, 0);
+
+	if (r == -EPERM || r == -ESRCH) {
+		/* A zombie cannot be seized. */
+		int seen = read_status(search, process, thread);
+
+		if (seen < 0 || thread->status.state == 'X')
+			return -ESRCH;
+		if (thread->status.state == 'Z' || r == -ESRCH) {
+			thread->dead = true;
+			return thread->tid == process->pid ? 0 : -ESRCH;
+		}
+	}
+	if (r < 0)
+		return fail(search->err, r, "cannot trace task %d", thread->tid);
+	thread->seized = true;
+	r = trace_interrupt(thread->tid);
+	return r < 0 && r != -ESRCH ? fail(search->err, r, "cannot stop task %d", thread->tid) : 0;
+}
+
+/* ---- one process ---- */
+
+static struct live_thread *thread_of(struct live_process *process, pid_t tid)
+{
+	for (size_t i = 0; i < process->nr_threads; i++)
+		if (process->threads[i].tid == tid)
+			return &process->threads[i];
+	return NULL;
+}
+
+/* Starts to stop a thread, or reads it. Threads that end meanwhile are no error. */
+static int add_thread(struct search *search, struct live_process *process, pid_t tid)
+{
+	struct live_thread *thread;
+	int r;
+
+	r = tree_add_thread(search->tree, process, tid, &thread);
+	if (r < 0)
+		return r;
+	r = search->stop ? stop_begin(search, process, thread)
+			 : read_status(search, process, thread);
+	if (r == -ESRCH) {
+		if (tid == process->pid)
+			process->gone = true;
+		process->nr_threads--;
+		return 0;
+	}
+	if (r < 0)
+		return r;
+	if (!search->stop && (thread->status.state == 'Z' || thread->status.state == 'X'))
+		thread->dead = true;
+	return 0;
+}
+
+/* Waits for the stops of the threads from first on. */
+static int finish_threads(struct search *search, struct live_process *process, size_t first)
+{
+	for (size_t i = first; i < process->nr_threads; i++) {
+		struct live_thread *thread = &process->threads[i];
+		int r;
+
+		if (!thread->seized)
+			continue;
+		r = stop_done(search, process, thread);
+		if (r == -ESRCH) {
+			thread->seized = false;
+			thread->gone = true;
+			continue;
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* A thread that ended while it was looked at: a leader becomes a zombie, or has been reaped. */
+static void drop_gone_threads(struct search *search, struct live_process *process)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < process->nr_threads; i++) {
+		struct live_thread *thread = &process->threads[i];
+
+		if (thread->gone && thread->tid == process->pid) {
+			thread->gone = false;
+			thread->dead = true;
+			if (read_status(search, process, thread) < 0)
+				process->gone = true;
+		}
+		if (!thread->gone)
+			process->threads[kept++] = *thread;
+	}
+	process->nr_threads = kept;
+}
+
+/* Adds the threads that are not known yet; *ret_new how many. */
+static int list_threads(struct search *search, struct live_process *process, size_t *ret_new)
+{
+	size_t before = process->nr_threads;
+	int r = ids_of_threads(&search->ids, process->pid);
+
+	*ret_new = 0;
+	if (r == -ESRCH) {
+		process->gone = true;
+		return 0;
+	}
+	for (size_t i = 0; i < search->ids.count && r >= 0; i++)
+		if (!thread_of(process, search->ids.list[i]))
+			r = add_thread(search, process, search->ids.list[i]);
+	if (r < 0)
+		return r;
+	*ret_new = process->nr_threads - before;
+	return search->stop ? finish_threads(search, process, before) : 0;
+}
+
+/* All threads of a process whose leader has been stopped or read. */
+static int settle(struct search *search, struct live_process *process)
+{
+	struct live_thread *leader = &process->threads[0];
+	size_t new_threads;
+	int r;
+
+	r = search->stop ? finish_threads(search, process, 0) : 0;
+	if (r < 0)
+		return r;
+	drop_gone_threads(search, process);
+	if (process->gone)
+		return 0;
+	/* The kernel's count is right once the leader is stopped: nothing to list then. */
+	leader = &process->threads[0];
+	if (leader->status.threads > 1) {
+		do {
+			r = list_threads(search, process, &new_threads);
+			if (r < 0)
+				return r;
+			drop_gone_threads(search, process);
+		} while (search->stop && new_threads > 0 && !process->gone);
+	}
+	process->zombie = process->threads[0].dead && process->nr_threads == 1;
+	process->settled = true;
+	return 0;
+}
+
+static int add_process(struct search *search, pid_t pid)
+{
+	struct live_process *process;
+	int r;
+
+	if (tree_process(search->tree, pid))
+		return 0;
+	if (pid == getpid())
+		return fail(
+			search->err, EINVAL, "the tree contains the checkpointing process itself");
+	r = tree_add(search->tree, pid, &process);
+	if (r == -ESRCH)
+		return 0;
+	if (r < 0)
+		return fail(search->err, r, "cannot hold task %d", pid);
+	return add_thread(search, process, pid);
+}
+
+/* ---- the whole tree ---- */
+
+/* Children and strangers that are not known yet. */
+static int discover(struct search *search)
+{
+	size_t known = search->tree->count;
+
+	for (size_t i = 0; i < known; i++) {
+		struct live_process *process = search->tree->processes[i];
+
+		for (size_t k = 0; k < process->nr_threads && !process->gone; k++) {
+			int r;
+
+			if (process->threads[k].dead)
+				continue;
+			r = ids_of_children(&search->ids, process->pid, process->threads[k].tid);
+			if (r == -ESRCH)
+				continue;
+			for (size_t c = 0; c < search->ids.count && r >= 0; c++)
+				r = add_process(search, search->ids.list[c]);
+			if (r < 0)
+				return fail(search->err, r, "cannot read the children of %d",
+					process->pid);
+		}
+	}
+	return 0;
+}
+
+static int discover_strangers(struct search *search)
+{
+	struct ids found = {0};
+	int r = strangers_find(&search->strangers, search->tree, &found);
+
+	for (size_t i = 0; i < found.count && r >= 0; i++)
+		r = add_process(search, found.list[i]);
+	ids_free(&found);
+	return r < 0 ? fail(search->err, r, "cannot look for tasks in /proc") : 0;
+}
+
+/* Until a pass over stopped tasks finds nothing new. */
+static int search_all(struct search *search, pid_t root)
+{
+	size_t settled = 0;
+	int r = add_process(search, root);
+
+	while (!r) {
+		size_t known = search->tree->count;
+
+		for (; settled < known && !r; settled++) {
+			struct live_process *process = search->tree->processes[settled];
+
+			if (!process->gone)
+				r = settle(search, process);
+		}
+		if (!r)
+			r = discover(search);
+		if (!r && search->tree->count == known)
+			r = discover_strangers(search);
+		if (!r && search->tree->count == known)
+			break;
+	}
+	if (!r && !search->tree->count)
+		r = -ESRCH;
+	if (!r)
+		r = tree_finish(search->tree);
+	if (r == -ESRCH)
+		return fail(search->err, r, "there is no task %d", root);
+	return r == -EAGAIN ? r : r < 0 ? fail(search->err, r, "cannot find the tasks") : 0;
+}
+
+static int search_once(struct arena *arena, pid_t root, bool stop, struct live_tree **ret,
+	struct reprise_error *err)
+{
+	struct search search = {.stop = stop, .err = err};
+	int r;
+
+	search.tree = tree_new(arena);
+	if (!search.tree)
+		return fail(err, ENOMEM, "no memory for the tree");
+	r = search_all(&search, root);
+	ids_free(&search.ids);
+	strangers_free(&search.strangers);
+	if (r < 0) {
+		tree_release(search.tree);
+		tree_free(search.tree);
+		return r;
+	}
+	*ret = search.tree;
+	return 0;
+}
+
+int tree_find(struct arena *arena, pid_t root, struct live_tree **ret, struct reprise_error *err)
+{
+	return search_once(arena, root, false, ret, err);
+}
+
+int tree_freeze(struct arena *arena, pid_t root, struct live_tree **ret, struct reprise_error *err)
+{
+	struct timespec start, now;
+	int r;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	for (;;) {
+		r = search_once(arena, root, true, ret, err);
+		if (r != -EAGAIN)
+			return r;
+		/* The child of a vfork was stopped before it let its parent go: let it. */
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		if (now.tv_sec - start.tv_sec > FREEZE_SECONDS)
+			return fail(err, EBUSY,
+				"a task waits for its vfork child and cannot be stopped");
+		usleep(PAUSE_MICROSECONDS);
+	}
+}

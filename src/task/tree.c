@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+#include "task/tree.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "task/find.h"
+#include "task/ptrace.h"
+
+#define KILL_SECONDS 60
+#define RELEASE_SECONDS 30
+
+struct live_tree *tree_new(struct arena *arena)
+{
+	struct live_tree *tree = arena_alloc(arena, sizeof(*tree));
+
+	if (!tree)
+		return NULL;
+	tree->arena = arena;
+	tree->table_size = 256;
+	tree->by_pid = arena_alloc(arena, tree->table_size * sizeof(*tree->by_pid));
+	return tree->by_pid ? tree : NULL;
+}
+
+static struct live_process **slot_of(const struct live_tree *tree, pid_t pid)
+{
+	size_t mask = tree->table_size - 1, at = (size_t)pid * 2654435761U & mask;
+
+	while (tree->by_pid[at] && tree->by_pid[at]->pid != pid)
+		at = (at + 1) & mask;
+	return &tree->by_pid[at];
+}
+
+struct live_process *tree_process(const struct live_tree *tree, pid_t pid)
+{
+	return *slot_of(tree, pid);
+}
+
+static int grow_table(struct live_tree *tree)
+{
+	size_t size = tree->table_size * 2;
+
+	tree->by_pid = arena_alloc(tree->arena, size * sizeof(*tree->by_pid));
+	if (!tree->by_pid)
+		return -ENOMEM;
+	tree->table_size = size;
+	for (size_t i = 0; i < tree->count; i++)
+		*slot_of(tree, tree->processes[i]->pid) = tree->processes[i];
+	return 0;
+}
+
+int tree_add(struct live_tree *tree, pid_t pid, struct live_process **ret)
+{
+	struct live_process *process = arena_alloc(tree->arena, sizeof(*process));
+	int r;
+
+	if (!process)
+		return -ENOMEM;
+	process->pid = pid;
+	process->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (process->pidfd < 0)
+		return errno == EINVAL ? -ESRCH : -errno;
+	process->index = tree->count;
+	r = arena_append(tree->arena, (void ***)&tree->processes, &tree->count, process);
+	if (r < 0) {
+		close(process->pidfd);
+		return r;
+	}
+	if (tree->count * 2 > tree->table_size)
+		r = grow_table(tree);
+	else
+		*slot_of(tree, pid) = process;
+	*ret = process;
+	return r;
+}
+
+int tree_add_thread(
+	struct live_tree *tree, struct live_process *process, pid_t tid, struct live_thread **ret)
+{
+	size_t count = process->nr_threads;
+
+	if ((count & (count - 1)) == 0) {
+		size_t room = count ? count * 2 : 1;
+		struct live_thread *threads = arena_alloc(tree->arena, room * sizeof(*threads));
+
+		if (!threads)
+			return -ENOMEM;
+		if (count)
+			memcpy(threads, process->threads, count * sizeof(*threads));
+		process->threads = threads;
+	}
+	*ret = &process->threads[process->nr_threads++];
+	**ret = (struct live_thread){.tid = tid};
+	return 0;
+}
+
+/* ---- the finished tree ---- */
+
+static size_t depth_of(const struct live_process *process, size_t limit)
+{
+	size_t depth = 0;
+
+	while ((process = process->parent) && depth < limit)
+		depth++;
+	return depth;
+}
+
+struct placed {
+	size_t depth, index;
+	struct live_process *process;
+};
+
+static int compare_placed(const void *a, const void *b)
+{
+	const struct placed *x = a, *y = b;
+
+	if (x->depth != y->depth)
+		return x->depth < y->depth ? -1 : 1;
+	return x->index < y->index ? -1 : x->index > y->index;
+}
+
+static int rebuild_table(struct live_tree *tree)
+{
+	memset(tree->by_pid, 0, tree->table_size * sizeof(*tree->by_pid));
+	for (size_t i = 0; i < tree->count; i++) {
+		tree->processes[i]->index = i;
+		*slot_of(tree, tree->processes[i]->pid) = tree->processes[i];
+	}
+	return 0;
+}
+
+int tree_finish(struct live_tree *tree)
+{
+	_cleanup_free_ struct placed *order = NULL;
+	struct live_process *root = tree->processes[0];
+	size_t kept = 0;
+
+	if (root->gone)
+		return -ESRCH;
+	for (size_t i = 0; i < tree->count; i++) {
+		struct live_process *process = tree->processes[i];
+
+		if (process->gone) {
+			close(process->pidfd);
+			continue;
+		}
+		tree->processes[kept++] = process;
+	}
+	tree->count = kept;
+	rebuild_table(tree);
+	order = calloc(kept, sizeof(*order));
+	if (!order)
+		return -ENOMEM;
+	tree->nr_threads = 0;
+	for (size_t i = 0; i < kept; i++) {
+		struct live_process *process = tree->processes[i];
+
+		/* A parent may have changed since the process was found. */
+		process->parent = process == root
+					  ? NULL
+					  : tree_process(tree, process->threads[0].status.ppid);
+		tree->nr_threads += process->nr_threads;
+	}
+	for (size_t i = 0; i < kept; i++) {
+		struct live_process *process = tree->processes[i];
+
+		order[i].process = process;
+		order[i].index = i;
+		order[i].depth = process == root ? 0 : depth_of(process, kept) + 1;
+	}
+	qsort(order, kept, sizeof(*order), compare_placed);
+	for (size_t i = 0; i < kept; i++)
+		tree->processes[i] = order[i].process;
+	return rebuild_table(tree);
+}
+
+void tree_free(struct live_tree *tree)
+{
+	if (!tree)
+		return;
+	for (size_t i = 0; i < tree->count; i++)
+		close(tree->processes[i]->pidfd);
+	tree->count = 0;
+}
+
+const char *live_name(const struct live_thread *thread, char *buffer, size_t size)
+{
+	const struct task_status *status = &thread->status;
+	size_t used = 0;
+
+	buffer[0] = '\0';
+	for (int i = 0; i < status->nr_levels && used < size; i++) {
+		int n = snprintf(buffer + used, size - used, i ? " %d" : "%d", status->pids[i]);
+
+		used += n > 0 ? (size_t)n : 0;
+	}
+	if (!status->nr_levels)
+		snprintf(buffer, size, "%d", thread->tid);
+	return buffer;
+}
+
+/* ---- letting go ---- */
+
+/* One that had not stopped yet (a vfork parent), or that was killed meanwhile: its stop or its end
+ * comes now that the others go on. */
+static void release_late(pid_t tid)
+{
+	int status;
+
+	if (trace_wait(tid, RELEASE_SECONDS, &status) == 0)
+		trace_detach(tid, status >> 16 ? 0 : WSTOPSIG(status));
+}
+
+void tree_release(struct live_tree *tree)
+{
+	if (!tree)
+		return;
+	for (int late = 0; late < 2; late++) {
+		for (size_t i = 0; i < tree->count; i++) {
+			struct live_process *process = tree->processes[i];
+
+			for (size_t k = 0; k < process->nr_threads; k++) {
+				struct live_thread *thread = &process->threads[k];
+
+				if (!thread->seized)
+					continue;
+				if (late)
+					release_late(thread->tid);
+				if (late || trace_detach(thread->tid, 0) == 0)
+					thread->seized = false;
+			}
+		}
+	}
+}
+
+static double seconds_now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* Takes the ends of the threads that are ours to take: true when none is left. */
+static bool take_ends(struct live_tree *tree)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < tree->count; i++) {
+		struct live_process *process = tree->processes[i];
+
+		for (size_t k = 0; k < process->nr_threads; k++) {
+			struct live_thread *thread = &process->threads[k];
+			int status;
+			pid_t got;
+
+			if (!thread->seized)
+				continue;
+			got = waitpid(thread->tid, &status, __WALL | WNOHANG);
+			if ((got < 0 && errno == ECHILD) || (got > 0 && !WIFSTOPPED(status)))
+				thread->seized = false;
+			else
+				all = false;
+		}
+	}
+	return all;
+}
+
+static bool all_have_ended(const struct live_tree *tree)
+{
+	for (size_t i = 0; i < tree->count; i++) {
+		struct pollfd one = {.fd = tree->processes[i]->pidfd, .events = POLLIN};
+
+		if (poll(&one, 1, 0) != 1)
+			return false;
+	}
+	return true;
+}
+
+int tree_kill(struct live_tree *tree, struct reprise_error *err)
+{
+	double end = seconds_now() + KILL_SECONDS;
+	useconds_t pause = 100;
+
+	/* All are stopped until they get it, so none sees another one's end. */
+	for (size_t i = 0; i < tree->count; i++)
+		syscall(SYS_pidfd_send_signal, tree->processes[i]->pidfd, SIGKILL, NULL, 0);
+	/* The init of a pid namespace ends last, after all others have been taken by their tracer
+	 * and their parents: so nothing here waits for one of them alone. */
+	while (!take_ends(tree) || !all_have_ended(tree)) {
+		if (seconds_now() > end)
+			return fail(err, ETIMEDOUT, "the tasks do not end");
+		usleep(pause);
+		if (pause < 5000)
+			pause *= 2;
+	}
+	return 0;
+}
