@@ -156,6 +156,7 @@ static int check_head(const struct rules *rules)
 	REQUIRE(rules, snapshot->ipc_namespaces <= snapshot->n_processes,
 		"there are more ipc namespaces than processes");
 	REQUIRE(rules, snapshot->n_processes > 0, "the image has no process");
+	REQUIRE(rules, snapshot->clocks, "the image has no clocks");
 	REQUIRE(rules, snapshot->n_pid_namespaces > 0, "the image has no pid namespace");
 	return 0;
 }
@@ -170,8 +171,6 @@ static int check_processes(const struct rules *rules)
 
 		if (r == 0)
 			r = check_process(rules, process);
-		if (r == 0 && process->memory)
-			r = check_memory(rules, process->memory);
 		if (r == 0)
 			r = check_descriptors(rules, process);
 		if (r < 0) {

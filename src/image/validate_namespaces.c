@@ -72,12 +72,15 @@ static int check_mount(const struct rules *rules, const MountNamespace *ns, size
 	const Mount *mount = ns->mounts[index];
 
 	REQUIRE(rules, is_path(mount->point), "\"%.256s\" is no path", mount->point);
-	REQUIRE(rules, mount->kind != REPRISE__MOUNT__KIND__BIND || is_path(mount->source),
+	REQUIRE(rules,
+		mount->kind != REPRISE__MOUNT__KIND__BIND || mount->same >= 0 ||
+			is_path(mount->source),
 		"its source \"%.256s\" is no path", mount->source);
 	REQUIRE(rules, is_index_or_none(mount->pid_namespace, rules->snapshot->n_pid_namespaces),
 		"its pid namespace is number %d", mount->pid_namespace);
-	REQUIRE(rules, is_index_or_none(mount->tmpfs, ns->n_mounts),
-		"it is the file system of mount %d", mount->tmpfs);
+	REQUIRE(rules, is_index_or_none(mount->same, index),
+		"it shows mount %d, which is not before it", mount->same);
+	REQUIRE(rules, is_inner_path(mount->fs_root), "\"%.256s\" is no path", mount->fs_root);
 	for (size_t i = 0; i < mount->n_entries; i++) {
 		int r = check_entry(rules, mount, i);
 
@@ -99,6 +102,8 @@ static int check_mount_namespaces(const struct rules *rules)
 			i, ns->made_from);
 		REQUIRE(rules, ns->root[0] == '\0' || is_path(ns->root),
 			"mount namespace %zu: its root is no path", i);
+		REQUIRE(rules, is_index_or_none(ns->user_namespace, snapshot->n_user_namespaces),
+			"mount namespace %zu: owner %d", i, ns->user_namespace);
 		for (size_t j = 0; j < ns->n_gone; j++)
 			REQUIRE(rules, is_path(ns->gone[j]),
 				"mount namespace %zu: \"%.256s\" is no path", i, ns->gone[j]);

@@ -42,6 +42,8 @@ static int check_registers(const struct rules *rules, const Thread *thread)
 {
 	uint32_t size = rules->snapshot->xstate_size;
 
+	REQUIRE(rules, thread->credentials && thread->scheduling,
+		"a thread without credentials or scheduling");
 	REQUIRE(rules, thread->registers.len == sizeof(struct user_regs_struct),
 		"registers of %zu bytes", thread->registers.len);
 	REQUIRE(rules,
@@ -106,27 +108,33 @@ static int check_place(const struct rules *rules, const Place *place)
 	return 0;
 }
 
+static int check_signals(const struct rules *rules, const Signals *signals)
+{
+	REQUIRE(rules, signals->n_actions <= MAX_SIGNAL, "%zu signal actions", signals->n_actions);
+	return check_pending(rules, signals->pending, signals->n_pending);
+}
+
+/* A living process has them all. */
 static int check_parts(const struct rules *rules, const Process *process)
 {
-	int r = 0;
+	int r;
 
-	if (process->signals) {
-		REQUIRE(rules, process->signals->n_actions <= MAX_SIGNAL, "%zu signal actions",
-			process->signals->n_actions);
-		r = check_pending(rules, process->signals->pending, process->signals->n_pending);
-	}
-	if (r == 0 && process->timers)
+	REQUIRE(rules,
+		process->memory && process->signals && process->timers && process->place &&
+			process->limits && process->identity,
+		"its state is not complete");
+	REQUIRE(rules,
+		process->identity->oom_score_adj >= -1000 &&
+			process->identity->oom_score_adj <= 1000,
+		"OOM score adjustment %d", process->identity->oom_score_adj);
+	r = check_signals(rules, process->signals);
+	if (r == 0)
 		r = check_timers(rules, process->timers, process->n_threads);
-	if (r == 0 && process->limits)
+	if (r == 0)
 		r = check_limits(rules, process->limits);
-	if (r == 0 && process->place)
+	if (r == 0)
 		r = check_place(rules, process->place);
-	if (r == 0 && process->identity)
-		REQUIRE(rules,
-			process->identity->oom_score_adj >= -1000 &&
-				process->identity->oom_score_adj <= 1000,
-			"OOM score adjustment %d", process->identity->oom_score_adj);
-	return r;
+	return r < 0 ? r : check_memory(rules, process->memory);
 }
 
 static int check_namespaces_of(const struct rules *rules, const Process *process)
@@ -156,5 +164,5 @@ int check_process(const struct rules *rules, const Process *process)
 	r = check_namespaces_of(rules, process);
 	for (size_t i = 0; r == 0 && i < process->n_threads; i++)
 		r = check_thread(rules, process->threads[i], !zombie && !process->threads[i]->dead);
-	return r < 0 ? r : check_parts(rules, process);
+	return r < 0 || zombie ? r : check_parts(rules, process);
 }
