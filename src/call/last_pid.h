@@ -15,3 +15,6 @@ int ce_find_levels(struct ce_frame *frame);
  * above pid_max, -EPERM, -ENOSYS without ns_last_pid in this kernel.
  */
 int ce_write_last_pids(struct ce_frame *frame);
+
+/* In how many pid namespaces a child will live, 0 where /proc does not show them all. */
+int ce_levels_in_proc(void);

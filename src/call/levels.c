@@ -5,6 +5,8 @@
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -17,7 +19,7 @@
 #define LAST_PID "/proc/sys/kernel/ns_last_pid"
 #define PID_MAX "/proc/sys/kernel/pid_max"
 
-enum { INITIAL_NAMESPACE = 0xeffffffcU }; /* its inode, in the kernel's public headers since 6.18 */
+enum { KERNEL_THREAD = 0x200000 }; /* among the flags of /proc/PID/stat */
 
 static bool same_namespace(int a, int b)
 {
@@ -73,12 +75,44 @@ static int count_inner(struct ce_last_pid *ret)
 	return ret->inner < CE_LEVELS ? 0 : -EOPNOTSUPP;
 }
 
-/* Whether the mounted /proc shows all levels, the initial one included. */
+/*
+ * Whether the mounted /proc shows all levels, the initial one included: kernel threads live nowhere
+ * else, and the first of them has pid 2.
+ */
 static bool sees_all(void)
 {
-	struct stat st;
+	char text[256];
+	const char *at;
+	char *field;
+	ssize_t n;
+	int fd;
 
-	return stat("/proc/1/ns/pid", &st) == 0 && st.st_ino == INITIAL_NAMESPACE;
+	fd = open("/proc/2/stat", O_RDONLY | O_CLOEXEC);
+	n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
+		return false;
+	text[n] = 0;
+	at = strrchr(text, ')');
+	/* Behind the name: state, parent, group, session, terminal, its group, flags. */
+	for (int skip = 0; at && skip < 7; skip++)
+		at = strchr(at + 1, ' ');
+	return at && (strtoul(at, &field, 10) & KERNEL_THREAD);
+}
+
+static int levels_seen(const struct ce_last_pid *to)
+{
+	int pids[CE_LEVELS];
+
+	return ce_proc_pids(pids) + to->inner;
+}
+
+int ce_levels_in_proc(void)
+{
+	struct ce_last_pid to;
+
+	return sees_all() && count_inner(&to) == 0 ? levels_seen(&to) : 0;
 }
 
 int ce_find_levels(struct ce_frame *frame)
@@ -86,15 +120,12 @@ int ce_find_levels(struct ce_frame *frame)
 	const struct ce_request *request = &frame->request;
 	int n = request->num_pids;
 	int reached = n - ce_outer_zeros(request->pids, n);
-	int pids[CE_LEVELS];
-	int levels;
 	int r;
 
 	r = count_inner(&frame->last_pid);
 	if (r < 0)
 		return r;
-	levels = ce_proc_pids(pids) + frame->last_pid.inner;
-	if (n > 1 && n > levels)
+	if (n > 1 && n > levels_seen(&frame->last_pid))
 		return sees_all() ? -EINVAL : -EOPNOTSUPP;
 	return reached > frame->last_pid.inner + 1 ? -EOPNOTSUPP : 0;
 }

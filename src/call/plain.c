@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "call/backend.h"
+#include "call/last_pid.h"
 #include "call/ways.h"
 
 static void clone_args(long arg[6], long flags, long stack, long parent, long child, long tls)
@@ -55,13 +56,20 @@ int ce_plain_result(struct ce_frame *frame, int error)
 	return -error;
 }
 
-/* Level 32 is the last: a namespace below it is refused before its pid is looked at. */
+/*
+ * 33 pids are more than set_tid can hold, so this is seldom asked. Where /proc does not tell: level
+ * 32 is the last, and a namespace below it is refused before its first pid is looked at.
+ */
 static int at_last_level(void)
 {
 	pid_t no_first = 2;
-	struct clone_args args = {
-		.flags = CLONE_NEWPID, .set_tid = (uintptr_t)&no_first, .set_tid_size = 1};
+	struct clone_args args = {.flags = CLONE_NEWPID | (geteuid() ? CLONE_NEWUSER : 0),
+		.set_tid = (uintptr_t)&no_first,
+		.set_tid_size = 1};
+	int levels = ce_levels_in_proc();
 
+	if (levels)
+		return levels == CE_LEVELS ? 0 : -EINVAL;
 	if (syscall(SYS_clone3, &args, CLONE_ARGS_SIZE_VER1) == 0)
 		_exit(1); /* not reached: a first pid of 2 is always refused */
 	if (errno == ENOSPC || errno == EUSERS)
