@@ -41,8 +41,6 @@ struct stub *stub_new(struct rebuild *rebuild);
  * outermost level named to the youngest. -EEXIST when one is taken. */
 int stub_create(struct rebuild *rebuild, struct stub *actor, struct stub *subject, uint64_t flags,
 	int exit_signal, const pid_t *pids, int nr_pids);
-/* Waits for the first stop of a stub that has just been created. */
-int stub_ready(struct stub *stub, struct reprise_error *err);
 /* Waits until the stub, told to end, is gone for its tracer. */
 int stub_wait_end(struct stub *stub, struct reprise_error *err);
 void stub_kill(struct stub *stub);

@@ -3,6 +3,7 @@
 
 const struct state_kind *const state_kinds[] = {
 	&unsupported_kind,
+	&namespaces_kind,
 	&files_kind,
 	&shared_memory_kind,
 	/* Before what a task cannot do any more once it has it: limits, credentials, place. */

@@ -4,6 +4,7 @@
 
 #include "state/state.h"
 
+extern const struct state_kind namespaces_kind;
 extern const struct state_kind descriptors_kind;
 extern const struct state_kind locks_kind;
 extern const struct state_kind files_kind;

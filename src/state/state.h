@@ -29,6 +29,9 @@ struct kind_table {
 	struct kind_table *next;
 };
 
+/* The table of a key, zeroed at its first use; NULL without memory. */
+void *kind_table_get(struct arena *arena, struct kind_table **tables, const void *key, size_t size);
+
 /* ---- checkpoint: tasks -> snapshot ---- */
 
 struct capture {
@@ -43,19 +46,28 @@ struct capture {
 
 /* ---- restart: snapshot -> tasks ---- */
 
+/* The namespaces a stub is in now: index as in Process, -1 the caller's. */
+struct stub_spaces {
+	int32_t mount, uts, ipc;
+};
+
 /* A task being built: a stub that runs calls. One per thread of the image, and one per ghost. */
 struct stub {
 	pid_t tid;		/* as the controller numbers it */
 	int pidfd;		/* of the thread group; -1 for other threads */
 	const Process *process; /* NULL: a ghost */
 	const Thread *thread;
-	struct stub *leader;	/* itself for a leader */
-	bool fresh;		/* created, its first stop not waited for yet */
-	bool gone;		/* has ended, and its tracer knows */
-	struct stub *unmapper;	/* of a leader: the thread that gives the hands' room back, last */
+	struct stub *leader;   /* itself for a leader */
+	bool fresh;	       /* created, its first stop not waited for yet */
+	bool gone;	       /* has ended, and its tracer knows */
+	struct stub *unmapper; /* of a leader: the thread that gives the hands' room back, last */
+	struct stub_spaces spaces;
 	struct hand hand;
 	void *notes[16]; /* as in live_process, by kind */
 };
+
+/* Waits for the first stop of a stub that has just been created (rebuild/stub.c). */
+int stub_ready(struct stub *stub, struct reprise_error *err);
 
 struct restore {
 	struct arena *arena;
@@ -89,7 +101,8 @@ struct state_kind {
 	int (*take_thread)(struct capture *capture, struct live_process *process,
 		struct live_thread *thread, struct calls *calls, Thread *ret);
 
-	/* Once, when all processes have been taken and are still frozen: what belongs to several. */
+	/* Once, when all processes have been taken and are still frozen: what belongs to several.
+	 */
 	int (*take_shared)(struct capture *capture);
 
 	/* Before the first task of a restart exists: what is missing here is said. Must not change
