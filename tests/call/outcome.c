@@ -27,8 +27,11 @@ static bool is_allowed(const struct world *w, int level)
 	return w->privilege != AS_NOBODY;
 }
 
-static bool is_taken(const struct world *w, int level, pid_t pid)
+bool is_taken(const struct world *w, int level, pid_t pid)
 {
+	for (int i = 0; i < TASKS; i++)
+		if (w->others[i][level] == pid)
+			return true;
 	for (int kind = BY_TASK; kind < STATES; kind++)
 		if (w->held[kind][level] == pid)
 			return true;
@@ -106,24 +109,31 @@ errors predict(const struct world *w, const struct call *call)
 	return found ? found : ERROR(0);
 }
 
-static void wait_for_the_end(void)
+static int wait_for_the_end(void *unused)
 {
+	(void)unused;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	alarm(600);
 	for (;;)
 		pause();
+	return 0;
 }
 
 void make_call(const struct call *call, struct outcome *ret)
 {
 	struct pid_set set = {call->num, (pid_t *)call->pids};
+	char stack[16384] __attribute__((aligned(16)));
 	pid_t pid;
 
 	memset(ret, 0, sizeof(*ret));
 	errno = 0;
-	pid = clone_extended(call->low, call->high, NULL, NULL, NULL, &set);
+	if (call->low & CLONE_VM)
+		pid = clone_extended_call(wait_for_the_end, NULL, call->low, call->high,
+			stack + sizeof(stack), NULL, NULL, &set);
+	else
+		pid = clone_extended(call->low, call->high, NULL, NULL, NULL, &set);
 	if (pid == 0)
-		wait_for_the_end();
+		wait_for_the_end(NULL);
 	ret->returned = pid;
 	if (pid < 0) {
 		ret->error = errno;

@@ -96,6 +96,16 @@ static void stay_until_closed(int line)
 	_exit(0);
 }
 
+/* Every task of the world tells its pids, so that the model knows all that are taken. */
+static void join(struct world *w)
+{
+	int at = w->tasks++;
+
+	if (at >= TASKS)
+		exit(5);
+	tell_own(w->others[at]);
+}
+
 /*
  * A number that outlives its task: a member stays in the session, or in the group alone. It ends
  * when the last of those who made it has gone, and with that its end of the line.
@@ -118,6 +128,7 @@ static void leave_number(struct world *w, enum state kind, const int line[2])
 			setpgid(0, 0);
 		if (fork() == 0) {
 			close(line[1]);
+			join(w);
 			if (kind == BY_SESSION)
 				setpgid(0, 0);
 			if (write(ready[1], "x", 1) != 1)
@@ -189,6 +200,7 @@ static void run_caller(struct world *w, void (*body)(struct world *w))
 		int fd;
 
 		die_with_parent();
+		join(w);
 		if (w->outside && w->depth) {
 			snprintf(path, sizeof(path), "/proc/%d/ns/pid", w->init);
 			fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -242,6 +254,7 @@ static void descend(struct world *w, void (*body)(struct world *w), int level, i
 	}
 	if (pid == 0) {
 		die_with_parent();
+		join(w);
 		w->pid_max[level] = (int32_t)number_in("/proc/sys/kernel/pid_max");
 		if (level == w->depth)
 			deepest(w, body, end);
@@ -257,6 +270,7 @@ static void top(struct world *w, void (*body)(struct world *w))
 	int end[2];
 
 	die_with_parent();
+	join(w);
 	setpgid(0, 0);
 	w->pid_max[0] = (int32_t)number_in("/proc/sys/kernel/pid_max");
 	if (w->depth == 0) {

@@ -11,7 +11,7 @@
 
 #include <clone_extended.h>
 
-enum { LEVELS = 33, SET_TID = 32 };
+enum { LEVELS = 33, SET_TID = 32, TASKS = 64 };
 
 enum privilege { AS_ROOT, AS_USERNS_ROOT, AS_NOBODY, AS_RESTORER, PRIVILEGES };
 enum state { FREE, BY_TASK, BY_ZOMBIE, BY_SESSION, BY_GROUP, STATES };
@@ -25,11 +25,14 @@ struct world {
 	bool outside; /* the caller lives at level 0 and has called setns(2) */
 	enum privilege privilege;
 	int backend;
+	void *job; /* the caller's, in shared memory */
 
 	/* What was built. */
 	int owner;		     /* levels from here on are owned by the user namespace */
 	int32_t pid_max[LEVELS];     /* each namespace has its own since 6.14 */
 	pid_t held[STATES][LEVELS];  /* what holds a pid, at every level */
+	_Atomic int tasks;	     /* that the world consists of, */
+	pid_t others[TASKS][LEVELS]; /* and their pids at the levels where they live */
 	int32_t last_pid;	     /* of the initial namespace, kept up to date */
 	pid_t init;		     /* the deepest first task, as level 0 numbers it */
 	int failures;		     /* errors in building */
@@ -78,6 +81,9 @@ errors predict(const struct world *w, const struct call *call);
 /* Whether the outcome is what the rules say; else what is wrong, in text. */
 bool agrees(const struct world *w, const struct call *call, const struct outcome *got, char *text,
 	size_t size);
+
+/* Whether a task of this world, or what one left, has the pid. */
+bool is_taken(const struct world *w, int level, pid_t pid);
 
 /* The pids of a process that the caller's namespace numbers so: how many levels, 0 on failure. */
 int pids_of(pid_t pid, pid_t ret[LEVELS + 1]);
