@@ -20,11 +20,13 @@ bool is_path(const char *path)
 	return path[0] == '/' && strlen(path) < PATH_MAX;
 }
 
-int check_page_runs(const struct rules *rules, const Pages *pages, uint64_t first, uint64_t end)
+int check_runs(const struct rules *rules, const Pages *pages, uint64_t first, uint64_t end,
+	uint64_t *ret_total)
 {
 	uint64_t next = first;
 	uint64_t total = 0;
 
+	*ret_total = 0;
 	if (!pages)
 		return 0;
 	REQUIRE(rules, pages->n_first == pages->n_count, "runs of pages: %zu starts, %zu lengths",
@@ -37,6 +39,17 @@ int check_page_runs(const struct rules *rules, const Pages *pages, uint64_t firs
 		next = pages->first[i] + pages->count[i];
 		total += pages->count[i];
 	}
+	*ret_total = total;
+	return 0;
+}
+
+int check_page_runs(const struct rules *rules, const Pages *pages, uint64_t first, uint64_t end)
+{
+	uint64_t total;
+	int r = check_runs(rules, pages, first, end, &total);
+
+	if (r < 0 || !pages)
+		return r;
 	REQUIRE(rules,
 		pages->offset % IMAGE_PAGE == 0 && pages->offset <= rules->pages_size &&
 			total <= (rules->pages_size - pages->offset) / IMAGE_PAGE,

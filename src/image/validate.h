@@ -44,6 +44,9 @@ bool is_path(const char *path);
 /* Runs in order, apart, within pages first to end - 1, and their bytes within the page file. NULL
  * is fine: no pages. */
 int check_page_runs(const struct rules *rules, const Pages *pages, uint64_t first, uint64_t end);
+/* The same for runs without bytes; *ret_total is how many pages they cover. */
+int check_runs(const struct rules *rules, const Pages *pages, uint64_t first, uint64_t end,
+	uint64_t *ret_total);
 int check_pending(const struct rules *rules, PendingSignal *const *pending, size_t count);
 int check_lock(const struct rules *rules, const FileLock *lock);
 

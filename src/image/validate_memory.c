@@ -37,6 +37,7 @@ static int check_area(const struct rules *rules, const Area *area, uint64_t afte
 	uint32_t type = area->flags & MAP_TYPE;
 	bool is_vdso =
 		area->kind == REPRISE__AREA__KIND__VDSO || area->kind == REPRISE__AREA__KIND__VVAR;
+	uint64_t guards;
 	int r;
 
 	REQUIRE(rules, area->start >= after, "area %llx overlaps the one before it", start);
@@ -57,6 +58,9 @@ static int check_area(const struct rules *rules, const Area *area, uint64_t afte
 	REQUIRE(rules, strlen(area->name) < MAX_AREA_NAME, "area %llx: its name is too long",
 		start);
 	r = check_backing(rules, area);
+	if (r == 0)
+		r = check_runs(rules, area->guards, area->start / IMAGE_PAGE,
+			area->end / IMAGE_PAGE, &guards);
 	return r < 0 ? r
 		     : check_page_runs(rules, area->pages, area->start / IMAGE_PAGE,
 			       area->end / IMAGE_PAGE);

@@ -279,8 +279,9 @@ static int cut(const Memory *memory, const struct page_runs *runs, struct page_r
 	return 0;
 }
 
+/* Gives each area its runs; their bytes, if any, start at offset. */
 static int share_out(struct capture *capture, const Memory *memory, const struct page_runs *runs,
-	uint64_t offset)
+	uint64_t offset, bool guards)
 {
 	size_t next = 0;
 
@@ -295,7 +296,8 @@ static int share_out(struct capture *capture, const Memory *memory, const struct
 		}
 		if (next == from)
 			continue;
-		if (pages_set(capture->arena, runs, from, next, offset, &area->pages) < 0)
+		if (pages_set(capture->arena, runs, from, next, guards ? 0 : offset,
+			    guards ? &area->guards : &area->pages) < 0)
 			return fail(capture->err, ENOMEM, "cannot note pages");
 		offset += bytes;
 	}
@@ -307,17 +309,20 @@ static int take_content(struct capture *capture, pid_t tid, const Memory *memory
 	__attribute__((cleanup(page_runs_free))) struct page_runs found = {0};
 	__attribute__((cleanup(page_runs_free))) struct page_runs guards = {0};
 	__attribute__((cleanup(page_runs_free))) struct page_runs runs = {0};
+	__attribute__((cleanup(page_runs_free))) struct page_runs guard_runs = {0};
 	uint64_t bytes = 0, offset;
 	int r = scan(capture, tid, memory, &found, &guards);
 
 	if (r < 0)
 		return r;
-	if (cut(memory, &found, &runs) < 0)
+	if (cut(memory, &found, &runs) < 0 || cut(memory, &guards, &guard_runs) < 0)
 		return fail(capture->err, ENOMEM, "cannot note pages");
 	for (size_t i = 0; i < runs.count; i++)
 		bytes += runs.items[i].end - runs.items[i].start;
 	offset = image_writer_reserve(capture->writer, bytes);
-	r = share_out(capture, memory, &runs, offset);
+	r = share_out(capture, memory, &runs, offset, false);
+	if (r == 0)
+		r = share_out(capture, memory, &guard_runs, 0, true);
 	return r < 0 ? r : content_copy_task(capture, tid, &runs, offset);
 }
 

@@ -17,6 +17,8 @@
 #include "state/pull.h"
 #include "state/shared_memory.h"
 
+#define PAGE 4096u
+
 #ifndef MAP_DROPPABLE
 #define MAP_DROPPABLE 0x08 /* Linux 6.11 */
 #endif
@@ -25,6 +27,9 @@
 #endif
 #ifndef SYS_mseal
 #define SYS_mseal 462
+#endif
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102 /* Linux 6.13 */
 #endif
 #ifndef PR_SET_MDWE
 #define PR_SET_MDWE 65 /* Linux 6.3 */
@@ -194,6 +199,14 @@ static void name_area(struct calls *calls, const Area *area)
 		area->end - area->start, calls_text(calls, area->name), 0);
 }
 
+static void guard(struct calls *calls, const Pages *guards)
+{
+	for (size_t i = 0; guards && i < guards->n_first; i++)
+		calls_must(calls, "cannot install guard pages", SYS_madvise,
+			guards->first[i] * PAGE, guards->count[i] * PAGE, MADV_GUARD_INSTALL, 0, 0,
+			0);
+}
+
 /* What comes after the content. */
 static void complete_area(struct calls *calls, const Area *area)
 {
@@ -203,6 +216,7 @@ static void complete_area(struct calls *calls, const Area *area)
 		(area->protection & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE))
 		calls_must(calls, "cannot protect memory", SYS_mprotect, area->start, size,
 			area->protection, 0, 0, 0);
+	guard(calls, area->guards);
 	advise(calls, area, false);
 	name_area(calls, area);
 	if (area->locked)
