@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "call/backend.h"
 #include "call/rules.h"
 #include "task/proc.h"
 #include "task/ptrace.h"
@@ -22,6 +23,10 @@ struct creation {
 	struct call_record clone, end;
 	struct clone_args args;
 	pid_t set_tid[CE_LEVELS + 1];
+	struct { /* struct pid_set, as a task reads it */
+		int32_t num_pids, padding;
+		uint64_t pids;
+	} set;
 };
 
 struct stub *stub_new(struct rebuild *rebuild)
@@ -50,17 +55,42 @@ const char *stub_name(const struct stub *stub, char *buffer, size_t size)
 	return buffer;
 }
 
+/* On a kernel that has the call itself. */
+static void fill_native(struct stub *actor, long number, uint64_t flags, int exit_signal,
+	const pid_t *pids, int nr_pids)
+{
+	struct creation *creation = actor->hand.local;
+	uint64_t address = actor->hand.room;
+
+	flags = (flags & ~(uint64_t)CSIGNAL) | (unsigned)exit_signal | CLONE_PTRACE;
+	memset(creation, 0, sizeof(*creation));
+	if (nr_pids)
+		memcpy(creation->set_tid, pids, (size_t)nr_pids * sizeof(*pids));
+	creation->set.num_pids = nr_pids;
+	creation->set.pids = address + offsetof(struct creation, set_tid);
+	creation->clone = (struct call_record){.number = number,
+		.args = {(uint32_t)flags, flags >> 32, 0, 0, 0,
+			address + offsetof(struct creation, set)},
+		.must = 1};
+	creation->end.number = -1;
+}
+
 static int fill_creation(struct stub *actor, uint64_t flags, int exit_signal, const pid_t *pids,
 	int nr_pids, struct reprise_error *err)
 {
 	struct creation *creation = actor->hand.local;
 	uint64_t address = actor->hand.room;
+	long native = ce_native_number();
 	struct ce_request request = {.flags = (flags & ~(uint64_t)CSIGNAL) | (unsigned)exit_signal,
 		.pids = pids,
 		.num_pids = nr_pids};
 	struct ce_clone clone;
 	int ret = ce_translate(&request, 0, &clone);
 
+	if (ret == 0 && native > 0) {
+		fill_native(actor, native, flags, exit_signal, pids, nr_pids);
+		return 0;
+	}
 	if (ret < 0)
 		return fail(err, ret, "these pids and flags cannot be asked for");
 	if (clone.open)
@@ -77,6 +107,14 @@ static int fill_creation(struct stub *actor, uint64_t flags, int exit_signal, co
 		.must = 1};
 	creation->end.number = -1;
 	return 0;
+}
+
+/* clone3() says EEXIST where clone_extended() says EBUSY: one word for both here. */
+static int creation_error(int64_t result)
+{
+	if (result == -EBUSY)
+		return -EEXIST;
+	return result < 0 ? (int)result : -EIO;
 }
 
 /* Runs the creation up to the event that names the child, where the actor is left: the next batch
@@ -108,7 +146,7 @@ static int run_creation(struct stub *actor, pid_t *ret_child, struct reprise_err
 			status >> 16 == PTRACE_EVENT_CLONE)
 			break;
 		if (WSTOPSIG(status) == actor->hand.end_signal)
-			return creation->clone.result < 0 ? (int)creation->clone.result : -EIO;
+			return creation_error(creation->clone.result);
 	}
 	if (ptrace(PTRACE_GETEVENTMSG, actor->tid, NULL, &child) < 0)
 		return fail(err, errno, "cannot learn the child's pid");
