@@ -55,14 +55,15 @@ struct parser {
 static uint64_t hexadecimal(const char **text)
 {
 	uint64_t value = 0;
-	const char *p = *text;
+	const char *p;
 
-	for (;; p++) {
-		unsigned digit = (unsigned)(*p >= 'a' ? *p - 'a' + 10 : *p - '0');
-
-		if (digit > 15)
+	for (p = *text;; p++) {
+		if (*p >= '0' && *p <= '9')
+			value = value << 4 | (unsigned)(*p - '0');
+		else if (*p >= 'a' && *p <= 'f')
+			value = value << 4 | (unsigned)(*p - 'a' + 10);
+		else
 			break;
-		value = value << 4 | digit;
 	}
 	*text = p;
 	return value;

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: MIT
+"""Memory: tests/programs/memory.c looks from inside, /proc/PID/smaps from outside."""
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from conftest import PROGRAMS, children_of, poll
+
+PARTS = [str(PROGRAMS / f"memory_{part}.c") for part in ("private", "files", "special")]
+KINDS = re.findall(r'^\t\{"(\w+)", ', "".join(open(part).read() for part in PARTS), re.M)
+HEAD = re.compile(r"^([0-9a-f]+-[0-9a-f]+) (\S{4}) ([0-9a-f]+) \S+ \d+ *(.*)$")
+# Set by the kernel as it likes: soft dirty, and what an area is accounted for (VM_ACCOUNT follows
+# from mapping an area writable, which a read-only one may have been once).
+VOLATILE = {"sd", "ac"}
+
+
+def areas_of(pid):
+    """[(addresses, protection, offset, name, flags)], neighbours that are alike joined."""
+    rows = []
+    with open(f"/proc/{pid}/smaps") as f:
+        for line in f:
+            head = HEAD.match(line)
+            if head:
+                rows.append([*head.groups(), None])
+            elif line.startswith("VmFlags:"):
+                rows[-1][4] = frozenset(line.split()[1:]) - VOLATILE
+    return join([row for row in rows if row[3] != "[vsyscall]"])
+
+
+def join(rows):
+    joined = []
+    for addresses, protection, offset, name, flags in rows:
+        start, end = (int(word, 16) for word in addresses.split("-"))
+        offset = int(offset, 16)
+        name = re.sub(r"\.reprise-\S+|/gone", "/deleted", name)
+        last = joined[-1] if joined else None
+        if last and last[1] == start and last[2] == protection and last[4:] == [name, flags] and (
+                name in ("", "[heap]") or last[3] + last[1] - last[0] == offset):
+            last[1] = end
+        else:
+            joined.append([start, end, protection, offset, name, flags])
+    return joined
+
+
+def places_of(pid):
+    """Fields of /proc/PID/stat that tell where code, data, brk, arguments are; auxv; exe; cmdline."""
+    stat = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+    fields = [stat[i - 3] for i in (26, 27, 28, 45, 46, 47, 48, 49, 50, 51)]
+    return (fields, *(open(f"/proc/{pid}/{name}", "rb").read() for name in ("auxv", "cmdline", "environ")),
+            os.readlink(f"/proc/{pid}/exe"))
+
+
+def memory_program(frame):
+    return frame.program("memory", PARTS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kind(frame, kind):
+    box = frame.start([memory_program(frame), kind])
+    frame.wait_text("ready\n")
+    family = [box.pid] + children_of(box.pid)
+    before = [(areas_of(pid), places_of(pid)) for pid in family]
+    image = box.checkpoint()
+    again = frame.restart(image)
+    family = [again.pid] + children_of(again.pid)
+    after = [(areas_of(pid), places_of(pid)) for pid in family]
+    assert len(after) == len(before)
+    for (areas, places), (areas_then, places_then) in zip(after, before):
+        assert areas == areas_then
+        assert places == places_then
+    again.signal(signal.SIGUSR1)
+    poll(lambda: frame.text().endswith(("good\n", "bad\n")))
+    assert frame.text() == "ready\ngood\n"
+
+
+@pytest.mark.parametrize("kind", ["heap", "file_private", "file_deleted", "shared_anonymous", "large"])
+def test_second_generation(frame, kind):
+    """A checkpoint of what was restarted, and a program that goes on after --stop was not asked for."""
+    box = frame.start([memory_program(frame), kind])
+    frame.wait_text("ready\n")
+    before = areas_of(box.pid)
+    again = frame.restart(box.checkpoint())
+    third = frame.restart(again.checkpoint("second"))
+    assert areas_of(third.pid) == before
+    third.signal(signal.SIGUSR1)
+    poll(lambda: frame.text().endswith(("good\n", "bad\n")))
+    assert frame.text() == "ready\ngood\n"
+
+
+def test_checkpoint_disturbs_nothing(frame):
+    box = frame.start([memory_program(frame), "many"])
+    frame.wait_text("ready\n")
+    before = areas_of(box.pid)
+    box.checkpoint(stop=False)
+    assert areas_of(box.pid) == before
+    box.signal(signal.SIGUSR1)
+    poll(lambda: frame.text().endswith(("good\n", "bad\n")))
+    assert frame.text() == "ready\ngood\n"
+
+
+def test_one_image_twice(frame):
+    box = frame.start([memory_program(frame), "sparse"])
+    frame.wait_text("ready\n")
+    image = box.checkpoint()
+    frame.restart(image).kill()
+    again = frame.restart(image)
+    again.signal(signal.SIGUSR1)
+    frame.wait_text("good\n")
+
+
+def test_zero_pages_take_no_room(frame):
+    box = frame.start([memory_program(frame), "zeros"])
+    frame.wait_text("ready\n")
+    image = box.checkpoint()
+    assert os.path.getsize(image / "pages") < 2 << 20
+
+
+def test_changed_files_are_said_at_once(frame):
+    program = frame.path / "program"
+    subprocess.run(["cp", memory_program(frame), program], check=True)
+    box = frame.start([program, "file_read_only"])
+    frame.wait_text("ready\n")
+    image = box.checkpoint()
+    program.unlink()
+    with open(frame.path / "mapped", "ab") as f:
+        f.write(b"more")
+    done = frame.restart(image, ok=False)
+    assert done.returncode == 1
+    assert f"{program} is missing" in done.stderr
+    assert f"{frame.path}/mapped has another size" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_other_build_is_said(frame):
+    program = frame.path / "program"
+    subprocess.run(["cp", memory_program(frame), program], check=True)
+    box = frame.start([program, "heap"])
+    frame.wait_text("ready\n")
+    image = box.checkpoint()
+    size = program.stat().st_size
+    with open(program, "r+b") as f:
+        content = f.read()
+        note = content.index(b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0") + 16
+        f.seek(note)
+        f.write(bytes(20))
+    assert program.stat().st_size == size
+    done = frame.restart(image, ok=False)
+    assert done.returncode == 1 and "another build id" in done.stderr
+
+
+@pytest.mark.parametrize("kind, word", [
+    ("userfaultfd", "userfaultfd"), ("system_v", "System V"), ("hugetlb", "hugetlbfs")])
+def test_refused_before_anything(frame, kind, word):
+    box = frame.start([frame.program("memory_refused"), kind])
+    poll(lambda: frame.text() in ("ready\n", "cannot\n"))
+    assert frame.text() == "ready\n"
+    done = box.checkpoint(ok=False)
+    assert done.returncode == 1 and word in done.stderr
+    assert box.alive() and not (frame.path / "image").exists()
