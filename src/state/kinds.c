@@ -3,6 +3,8 @@
 
 const struct state_kind *const state_kinds[] = {
 	&unsupported_kind,
+	&tree_kind,
+	&registers_kind,
 	&namespaces_kind,
 	&files_kind,
 	&shared_memory_kind,

@@ -5,6 +5,8 @@
 #include "state/state.h"
 
 extern const struct state_kind namespaces_kind;
+extern const struct state_kind tree_kind;
+extern const struct state_kind registers_kind;
 extern const struct state_kind descriptors_kind;
 extern const struct state_kind locks_kind;
 extern const struct state_kind files_kind;
@@ -23,6 +25,7 @@ extern const struct state_kind unsupported_kind;
 
 /* Slots in live_process.notes and stub.notes. */
 enum note {
+	NOTE_TREE,
 	NOTE_FILES,
 	NOTE_MEMORY,
 	NOTE_DESCRIPTORS,

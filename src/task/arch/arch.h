@@ -56,6 +56,9 @@ bool arch_in_restart_block(const arch_registers *regs);
 void arch_restart_call(arch_registers *regs);
 /* rt_sigtimedwait, epoll_wait and their like show EINTR after any freeze: hides it. True if so. */
 bool arch_hide_interruption(arch_registers *regs);
+/* A thread that has been interrupted in its wait before waits in restart_syscall(2), and nothing
+ * tells what for: the code before the instruction does, as far as it can be read. */
+void arch_find_restarted_call(pid_t pid, arch_registers *regs);
 /* restart_block does not come back in a new task: the original call is started anew instead. */
 void arch_for_new_task(arch_registers *regs);
 

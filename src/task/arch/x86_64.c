@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/uio.h>
 
 /* What the kernel leaves in rax of an interrupted call, for itself (include/linux/errno.h). */
 #define ERESTARTSYS 512
@@ -268,6 +269,30 @@ bool arch_hide_interruption(arch_registers *regs)
 	/* The kernel starts it again, or makes EINTR of it if a handler runs. */
 	regs->rax = (uint64_t)-ERESTARTNOHAND;
 	return true;
+}
+
+void arch_find_restarted_call(pid_t pid, arch_registers *regs)
+{
+	unsigned char code[64];
+	struct iovec local = {code, sizeof(code)};
+	struct iovec remote = {(void *)(regs->rip - sizeof(code)), sizeof(code)};
+
+	if (regs->orig_rax != __NR_restart_syscall ||
+		(int64_t)regs->rax != -ERESTART_RESTARTBLOCK ||
+		process_vm_readv(pid, &local, 1, &remote, 1, 0) != (ssize_t)sizeof(code))
+		return;
+	/* mov $number, %eax: the nearest one, of the calls that leave a restart block. */
+	for (int i = (int)sizeof(code) - SYSCALL_INSTRUCTION - 5; i >= 0; i--) {
+		uint32_t number;
+
+		memcpy(&number, code + i + 1, sizeof(number));
+		if (code[i] == 0xb8 &&
+			(number == __NR_poll || number == __NR_nanosleep || number == __NR_futex ||
+				number == __NR_clock_nanosleep)) {
+			regs->orig_rax = number;
+			return;
+		}
+	}
 }
 
 void arch_for_new_task(arch_registers *regs)

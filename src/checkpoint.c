@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* The way there: tasks -> snapshot -> image. */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <reprise.h>
+
+#include "base/cleanup.h"
+#include "image/image.h"
+#include "restart.h"
+#include "state/capture.h"
+#include "task/tree.h"
+#include "watch.h"
+
+struct checkpoint {
+	pid_t root;
+	const char *dir;
+	bool stop;
+	const struct reprise_watcher *watcher;
+	struct reprise_error *err;
+	struct timespec start;
+
+	struct arena *arena;
+	struct image_writer *writer;
+	struct live_tree *tree; /* frozen */
+	struct capture capture;
+};
+
+/*
+ * A caller that blocks SIGINT or SIGTERM is asked to stop by one that is pending: the tasks go on
+ * and nothing of the image is left. Without that it just dies, which harms no task either.
+ */
+static bool interrupted(void)
+{
+	sigset_t pending;
+
+	return sigpending(&pending) == 0 &&
+	       (sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM));
+}
+
+static int survey(struct checkpoint *checkpoint)
+{
+	struct reprise_error *err = checkpoint->err;
+	struct live_tree *tree;
+	int r = tree_find(checkpoint->arena, checkpoint->root, &tree, err);
+
+	if (!r) {
+		r = capture_survey(&checkpoint->capture, tree);
+		tree_free(tree);
+	}
+	if (!r && interrupted())
+		r = fail(err, ECANCELED, "interrupted");
+	error_phase(err, "survey");
+	watch_phase(checkpoint->watcher, "survey", &checkpoint->start);
+	return r;
+}
+
+static int freeze(struct checkpoint *checkpoint)
+{
+	int r = tree_freeze(
+		checkpoint->arena, checkpoint->root, &checkpoint->tree, checkpoint->err);
+
+	error_phase(checkpoint->err, "freeze");
+	if (!r)
+		watch_phase(checkpoint->watcher, "freeze", &checkpoint->start);
+	return r;
+}
+
+static int capture(struct checkpoint *checkpoint)
+{
+	int r = capture_survey(&checkpoint->capture, checkpoint->tree);
+
+	if (!r)
+		r = capture_take(&checkpoint->capture, interrupted, checkpoint->watcher);
+	error_phase(checkpoint->err, "capture");
+	if (!r)
+		watch_phase(checkpoint->watcher, "capture", &checkpoint->start);
+	return r;
+}
+
+static int write_image(struct checkpoint *checkpoint)
+{
+	int r = image_writer_commit(
+		checkpoint->writer, checkpoint->capture.snapshot, checkpoint->err);
+
+	error_phase(checkpoint->err, "write");
+	if (!r)
+		watch_phase(checkpoint->watcher, "write", &checkpoint->start);
+	return r;
+}
+
+/* Nothing is ended before its image has been read back and found restartable. */
+static int prove(struct checkpoint *checkpoint)
+{
+	struct image *image;
+	int r = image_read(checkpoint->dir, true, &image, checkpoint->err);
+
+	if (!r) {
+		r = restart_check(image, checkpoint->err);
+		image_free(image);
+	}
+	if (!r && interrupted())
+		r = fail(checkpoint->err, ECANCELED, "interrupted");
+	error_phase(checkpoint->err, "proof");
+	if (!r)
+		watch_phase(checkpoint->watcher, "proof", &checkpoint->start);
+	return r;
+}
+
+static int end_tasks(struct checkpoint *checkpoint)
+{
+	int r = tree_kill(checkpoint->tree, checkpoint->err);
+
+	error_phase(checkpoint->err, "stop");
+	if (!r)
+		watch_phase(checkpoint->watcher, "stop", &checkpoint->start);
+	return r;
+}
+
+static void release(struct checkpoint *checkpoint)
+{
+	tree_release(checkpoint->tree);
+	watch_phase(checkpoint->watcher, "release", &checkpoint->start);
+}
+
+static int go_on(struct checkpoint *checkpoint)
+{
+	int r = capture(checkpoint);
+
+	release(checkpoint);
+	return r < 0 ? r : write_image(checkpoint);
+}
+
+static int stop_all(struct checkpoint *checkpoint)
+{
+	bool written = false;
+	int r = capture(checkpoint);
+
+	if (!r)
+		r = write_image(checkpoint);
+	if (!r) {
+		written = true;
+		r = prove(checkpoint);
+	}
+	if (!r)
+		return end_tasks(checkpoint);
+	release(checkpoint);
+	if (written)
+		image_remove(checkpoint->dir);
+	return r;
+}
+
+/* One processor for controller and tasks makes the calls in them several times faster. */
+static void stay_on_one_cpu(cpu_set_t *ret_before)
+{
+	cpu_set_t one;
+	int cpu = sched_getcpu();
+
+	CPU_ZERO(ret_before);
+	if (cpu < 0 || sched_getaffinity(0, sizeof(*ret_before), ret_before) < 0)
+		return;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	sched_setaffinity(0, sizeof(one), &one);
+}
+
+static int run(struct checkpoint *checkpoint)
+{
+	cpu_set_t cpus;
+	int r = image_writer_open(checkpoint->dir, &checkpoint->writer, checkpoint->err);
+
+	error_phase(checkpoint->err, "write");
+	if (!r)
+		r = capture_begin(&checkpoint->capture, checkpoint->arena, checkpoint->writer,
+			checkpoint->err);
+	if (!r)
+		r = survey(checkpoint);
+	if (r < 0)
+		return r;
+	stay_on_one_cpu(&cpus);
+	r = freeze(checkpoint);
+	if (!r)
+		r = checkpoint->stop ? stop_all(checkpoint) : go_on(checkpoint);
+	if (CPU_COUNT(&cpus))
+		sched_setaffinity(0, sizeof(cpus), &cpus);
+	return r;
+}
+
+int reprise_checkpoint(pid_t root, const char *dir,
+	const struct reprise_checkpoint_options *options, struct reprise_error *err)
+{
+	_cleanup_arena_ struct arena *arena = arena_new();
+	struct checkpoint checkpoint = {.root = root, .dir = dir, .err = err, .arena = arena};
+	struct reprise_error own = {0};
+	int r;
+
+	if (!err)
+		checkpoint.err = &own;
+	error_clear(checkpoint.err);
+	if (root <= 0 || !dir || !arena ||
+		(options && options->size < sizeof(struct reprise_checkpoint_options)))
+		return fail(checkpoint.err, arena ? EINVAL : ENOMEM, "checkpoint of %d", root);
+	checkpoint.stop = options && options->stop;
+	checkpoint.watcher = options ? options->watcher : NULL;
+	clock_gettime(CLOCK_MONOTONIC, &checkpoint.start);
+	r = run(&checkpoint);
+	tree_free(checkpoint.tree);
+	image_writer_free(checkpoint.writer);
+	return r;
+}

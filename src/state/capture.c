@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+#include "state/capture.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "image/format.h"
+#include "state/refusals.h"
+#include "state/tree.h"
+#include "watch.h"
+
+int capture_begin(struct capture *capture, struct arena *arena, struct image_writer *writer,
+	struct reprise_error *err)
+{
+	struct timespec now;
+	struct utsname name;
+	Snapshot *snapshot;
+
+	*capture = (struct capture){.arena = arena, .writer = writer, .err = err};
+	capture->refusals = refusals_new(arena);
+	capture->snapshot = snapshot = MESSAGE_NEW(arena, Snapshot, snapshot);
+	if (!snapshot || !capture->refusals || uname(&name) < 0)
+		return fail(err, ENOMEM, "no memory for the snapshot");
+	clock_gettime(CLOCK_REALTIME, &now);
+	snapshot->format = IMAGE_FORMAT;
+	snapshot->machine = arena_string(arena, name.machine);
+	snapshot->kernel = arena_string(arena, name.release);
+	snapshot->page_size = (uint32_t)sysconf(_SC_PAGESIZE);
+	snapshot->realtime = (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+	if (!snapshot->machine || !snapshot->kernel)
+		return fail(err, ENOMEM, "no memory for the snapshot");
+	return tree_begin(capture);
+}
+
+static void name_task(struct reprise_error *err, const struct live_process *process)
+{
+	char name[256];
+
+	error_task(err, "%s (%s)", live_name(&process->threads[0], name, sizeof(name)),
+		process->threads[0].status.name);
+}
+
+/* Before the freeze a task may end at any time: what was said of it does not count then. */
+static bool has_ended(const struct live_process *process)
+{
+	struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
+
+	return !process->threads[0].seized && poll(&end, 1, 0) == 1;
+}
+
+static int survey_process(struct capture *capture, struct live_process *process)
+{
+	int r = 0;
+
+	for (size_t k = 0; state_kinds[k] && !r; k++)
+		if (state_kinds[k]->survey)
+			r = state_kinds[k]->survey(capture, process);
+	if (r < 0 && !process->zombie && has_ended(process)) {
+		error_clear(capture->err);
+		r = 0;
+	}
+	if (r < 0)
+		name_task(capture->err, process);
+	return r;
+}
+
+int capture_survey(struct capture *capture, struct live_tree *tree)
+{
+	int r = 0;
+
+	capture->tree = tree;
+	if (!tree->processes[0]->threads[0].seized)
+		r = tree_survey_memory(capture);
+	for (size_t i = 0; i < tree->count && !r; i++)
+		r = survey_process(capture, tree->processes[i]);
+	return r < 0 ? fail(capture->err, r, "cannot look at the tasks")
+		     : refusals_say(capture->refusals, capture->err);
+}
+
+/* ---- one process ---- */
+
+struct taking {
+	struct capture *capture;
+	struct live_process *process;
+	struct borrowed *borrowed;
+	struct calls calls;
+	Process *message;
+};
+
+static int ask_process(struct taking *taking)
+{
+	int r = 0;
+
+	for (size_t k = 0; state_kinds[k] && !r; k++)
+		if (state_kinds[k]->ask)
+			r = state_kinds[k]->ask(taking->capture, taking->process, &taking->calls);
+	return r;
+}
+
+static int ask_thread(struct taking *taking, struct live_thread *thread)
+{
+	int r = 0;
+
+	for (size_t k = 0; state_kinds[k] && !r; k++)
+		if (state_kinds[k]->ask_thread)
+			r = state_kinds[k]->ask_thread(
+				taking->capture, taking->process, thread, &taking->calls);
+	return r;
+}
+
+static int take_process(struct taking *taking)
+{
+	int r = 0;
+
+	for (size_t k = 0; state_kinds[k] && !r; k++) {
+		if (state_kinds[k]->take)
+			r = state_kinds[k]->take(
+				taking->capture, taking->process, &taking->calls, taking->message);
+		if (r < 0)
+			fail(taking->capture->err, r, "%s", state_kinds[k]->name);
+	}
+	return r;
+}
+
+static int take_thread(struct taking *taking, struct live_thread *thread)
+{
+	Thread *message = taking->message->threads[thread - taking->process->threads];
+	int r = 0;
+
+	for (size_t k = 0; state_kinds[k] && !r; k++) {
+		if (state_kinds[k]->take_thread)
+			r = state_kinds[k]->take_thread(
+				taking->capture, taking->process, thread, &taking->calls, message);
+		if (r < 0)
+			fail(taking->capture->err, r, "%s", state_kinds[k]->name);
+	}
+	return r;
+}
+
+static int take_other_threads(struct taking *taking)
+{
+	struct live_process *process = taking->process;
+	struct live_thread *first = taking->borrowed->thread;
+	int r = 0;
+
+	for (size_t i = 0; i < process->nr_threads && !r; i++) {
+		struct live_thread *thread = &process->threads[i];
+
+		if (thread == first || thread->dead)
+			continue;
+		r = borrow_thread(taking->borrowed, thread, taking->capture->err);
+		if (!r)
+			r = ask_thread(taking, thread);
+		if (!r)
+			r = calls_run(&taking->calls);
+		if (!r)
+			r = take_thread(taking, thread);
+	}
+	return r;
+}
+
+/* The thread that was borrowed first speaks for the process too: one stop for all of it. */
+static int take_inside(struct taking *taking)
+{
+	struct live_thread *first = taking->borrowed->thread;
+	int r = calls_begin(&taking->calls, &taking->borrowed->hand, true, taking->capture->err);
+
+	if (!r)
+		r = ask_process(taking);
+	if (!r)
+		r = ask_thread(taking, first);
+	if (!r)
+		r = calls_run(&taking->calls);
+	if (!r)
+		r = take_process(taking);
+	if (!r)
+		r = take_thread(taking, first);
+	if (!r)
+		r = take_other_threads(taking);
+	calls_end(&taking->calls);
+	return r;
+}
+
+static int take_one(
+	struct capture *capture, struct live_process *process, struct borrowed *borrowed)
+{
+	struct taking taking = {.capture = capture, .process = process, .borrowed = borrowed};
+	int r = tree_take(capture, process, &taking.message), back;
+
+	if (r < 0 || process->zombie)
+		return r;
+	r = borrow_process(process, borrowed, capture->err);
+	if (!r)
+		r = take_inside(&taking);
+	back = borrow_return(borrowed, capture->err);
+	if (r == 0)
+		r = back;
+	if (r < 0)
+		name_task(capture->err, process);
+	return r;
+}
+
+int capture_take(
+	struct capture *capture, bool (*interrupted)(void), const struct reprise_watcher *watcher)
+{
+	struct borrowed borrowed = BORROWED_NONE;
+	struct live_tree *tree = capture->tree;
+	int r = 0;
+
+	for (size_t i = 0; i < tree->count && !r; i++) {
+		if (interrupted())
+			r = fail(capture->err, ECANCELED, "interrupted");
+		if (!r)
+			r = take_one(capture, tree->processes[i], &borrowed);
+		if (i % 64 == 63)
+			watch_progress(watcher, "capture", i + 1, tree->count);
+	}
+	borrow_end(&borrowed);
+	for (size_t k = 0; state_kinds[k] && !r; k++) {
+		if (state_kinds[k]->take_shared)
+			r = state_kinds[k]->take_shared(capture);
+		if (r < 0)
+			fail(capture->err, r, "%s", state_kinds[k]->name);
+	}
+	return r;
+}

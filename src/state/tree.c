@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The tree: pids, pid namespaces, parents, sessions, groups, zombies. Restart has it from the plan;
+ * nothing of it is restored here.
+ */
+#include "state/tree.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <linux/nsfs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "state/kinds.h"
+
+#define NUMBER_SIZE 24
+
+/* ---- pid namespaces ---- */
+
+static int add_namespace(struct capture *capture, uint64_t inode, int parent)
+{
+	Snapshot *snapshot = capture->snapshot;
+	PidNamespace *ns = MESSAGE_NEW(capture->arena, PidNamespace, pid_namespace);
+
+	if (!ns || MESSAGE_ADD(capture->arena, snapshot, pid_namespaces, ns) < 0)
+		return fail(capture->err, ENOMEM, "no memory for pid namespaces");
+	ns->inode = inode;
+	ns->parent = parent;
+	ns->level = parent < 0 ? 0 : snapshot->pid_namespaces[parent]->level + 1;
+	ns->user_namespace = -1;
+	return (int)snapshot->n_pid_namespaces - 1;
+}
+
+static int known_namespace(const Snapshot *snapshot, uint64_t inode)
+{
+	/* A process is often in the namespace of the one before. */
+	for (size_t i = snapshot->n_pid_namespaces; i-- > 0;)
+		if (snapshot->pid_namespaces[i]->inode == inode)
+			return (int)i;
+	return -1;
+}
+
+/* The index of a namespace, with all above it, up to the controller's. Consumes fd. */
+static int namespace_of_fd(struct capture *capture, int fd)
+{
+	_cleanup_close_ int own = fd;
+	struct stat st;
+	int index, parent;
+
+	if (fstat(fd, &st) < 0)
+		return fail(capture->err, errno, "cannot read a pid namespace");
+	index = known_namespace(capture->snapshot, st.st_ino);
+	if (index >= 0)
+		return index;
+	fd = ioctl(own, NS_GET_PARENT);
+	if (fd < 0)
+		return fail(capture->err, errno, "a pid namespace that is not below this one");
+	parent = namespace_of_fd(capture, fd);
+	return parent < 0 ? parent : add_namespace(capture, st.st_ino, parent);
+}
+
+static int namespace_of(struct capture *capture, const struct live_process *process)
+{
+	uint64_t inode;
+	int fd, index;
+
+	if (process->threads[0].status.nr_levels == 1)
+		return 0;
+	inode = proc_inode(process->pid, "ns/pid");
+	index = inode ? known_namespace(capture->snapshot, inode) : -1;
+	if (index >= 0)
+		return index;
+	fd = proc_open(process->pid, "ns/pid", O_RDONLY);
+	if (fd < 0)
+		return fail(capture->err, fd, "cannot read its pid namespace");
+	return namespace_of_fd(capture, fd);
+}
+
+/* unshare(CLONE_NEWPID) or setns: its next child goes elsewhere. */
+static int children_namespace_of(
+	struct capture *capture, const struct live_process *process, int own)
+{
+	uint64_t inode = proc_inode(process->pid, "ns/pid_for_children");
+	int index, fd;
+
+	/* Nobody is in it yet: then the link leads nowhere. */
+	if (!inode)
+		return errno == ENOENT ? add_namespace(capture, 0, own)
+				       : fail(capture->err, errno, "pid namespace for children");
+	index = known_namespace(capture->snapshot, inode);
+	if (index >= 0)
+		return index;
+	fd = proc_open(process->pid, "ns/pid_for_children", O_RDONLY);
+	if (fd < 0)
+		return fail(capture->err, fd, "pid namespace for children");
+	return namespace_of_fd(capture, fd);
+}
+
+int tree_begin(struct capture *capture)
+{
+	uint64_t inode = proc_inode(getpid(), "ns/pid");
+	int r;
+
+	if (!inode)
+		return fail(capture->err, errno, "cannot read the own pid namespace");
+	r = add_namespace(capture, inode, -1);
+	return r < 0 ? r : 0;
+}
+
+/* ---- processes ---- */
+
+static int fill_levels(
+	struct capture *capture, const pid_t *from, int count, size_t *ret_count, int32_t **ret)
+{
+	*ret = arena_copy(capture->arena, from, (size_t)count * sizeof(*from));
+	*ret_count = (size_t)count;
+	return *ret ? 0 : fail(capture->err, ENOMEM, "no memory for pids");
+}
+
+static int fill_thread(struct capture *capture, const struct live_thread *from, Process *process)
+{
+	Thread *thread = MESSAGE_NEW(capture->arena, Thread, thread);
+
+	if (!thread || MESSAGE_ADD(capture->arena, process, threads, thread) < 0)
+		return fail(capture->err, ENOMEM, "no memory for a thread");
+	thread->dead = from->dead;
+	thread->name = arena_printf(capture->arena, "%.15s", from->status.name);
+	if (!thread->name)
+		return fail(capture->err, ENOMEM, "no memory for a name");
+	return fill_levels(
+		capture, from->status.pids, from->status.nr_levels, &thread->n_pids, &thread->pids);
+}
+
+static int fill_process(struct capture *capture, const struct live_process *from, Process *ret)
+{
+	const struct task_status *status = &from->threads[0].status;
+	int r, ns;
+
+	ret->mount_namespace = ret->uts_namespace = ret->ipc_namespace = ret->user_namespace = -1;
+	ret->state = from->zombie    ? REPRISE__PROCESS__STATE__ZOMBIE
+		     : from->stopped ? REPRISE__PROCESS__STATE__STOPPED
+				     : REPRISE__PROCESS__STATE__RUNNING;
+	ret->parent = from->parent ? (int32_t)from->parent->index : -1;
+	ret->exit_signal = status->exit_signal > 0 ? (uint32_t)status->exit_signal : 0;
+	ret->exit_status = from->threads[0].dead ? status->exit_code & 0xffff : 0;
+	ret->stop_signal = from->stopped ? (uint32_t)from->stop_signal : 0;
+	ns = namespace_of(capture, from);
+	if (ns < 0)
+		return ns;
+	ret->pid_namespace = (uint32_t)ns;
+	ret->children_namespace = ns;
+	if (!from->zombie && !from->threads[0].dead) {
+		int children = children_namespace_of(capture, from, ns);
+
+		if (children < 0)
+			return children;
+		ret->children_namespace = children;
+	}
+	r = fill_levels(capture, status->sids, status->nr_levels, &ret->n_session, &ret->session);
+	if (!r)
+		r = fill_levels(
+			capture, status->pgids, status->nr_levels, &ret->n_group, &ret->group);
+	for (size_t i = 0; i < from->nr_threads && !r; i++)
+		r = fill_thread(capture, &from->threads[i], ret);
+	return r;
+}
+
+int tree_take(struct capture *capture, const struct live_process *from, Process **ret)
+{
+	char name[256];
+	int r;
+
+	*ret = MESSAGE_NEW(capture->arena, Process, process);
+	if (!*ret || MESSAGE_ADD(capture->arena, capture->snapshot, processes, *ret) < 0)
+		return fail(capture->err, ENOMEM, "no memory for a process");
+	r = fill_process(capture, from, *ret);
+	if (r < 0)
+		error_task(capture->err, "%s (%s)",
+			live_name(&from->threads[0], name, sizeof(name)),
+			from->threads[0].status.name);
+	return r;
+}
+
+/* ---- the kind: what is asked inside, and what is refused ---- */
+
+struct tree_asked {
+	uint64_t subreaper, last_pid, pid_max, number;
+	bool is_init;
+};
+
+static int compare_memory(const void *a, const void *b)
+{
+	const struct live_process *x = *(struct live_process *const *)a;
+	const struct live_process *y = *(struct live_process *const *)b;
+	long r = syscall(SYS_kcmp, x->pid, y->pid, KCMP_VM, 0, 0);
+
+	return r == 1 ? -1 : r == 2 ? 1 : 0;
+}
+
+/*
+ * Processes that share their memory without being threads (a vfork child shares it until it execs:
+ * that one cannot be frozen, so here it is seen only before the freeze, and passed over).
+ */
+int tree_survey_memory(struct capture *capture)
+{
+	struct live_tree *tree = capture->tree;
+	_cleanup_free_ struct live_process **order = calloc(tree->count + 1, sizeof(*order));
+	size_t count = 0;
+
+	if (!order)
+		return fail(capture->err, ENOMEM, "no memory to compare processes");
+	for (size_t i = 0; i < tree->count; i++)
+		if (!tree->processes[i]->zombie)
+			order[count++] = tree->processes[i];
+	qsort(order, count, sizeof(*order), compare_memory);
+	for (size_t i = 1; i < count; i++) {
+		struct live_process *a = order[i - 1], *b = order[i];
+		bool vfork = false;
+
+		if (syscall(SYS_kcmp, a->pid, b->pid, KCMP_VM, 0, 0) != 0)
+			continue;
+		for (size_t k = 0; k < a->nr_threads; k++)
+			vfork = vfork || a->threads[k].status.state == 'D';
+		for (size_t k = 0; k < b->nr_threads; k++)
+			vfork = vfork || b->threads[k].status.state == 'D';
+		if (!vfork)
+			refuse(capture->refusals, b,
+				"it shares its memory with process %d (CLONE_VM)", a->pid);
+	}
+	return 0;
+}
+
+static int tree_survey(struct capture *capture, struct live_process *process)
+{
+	/* All that are frozen have been compared before, but for those that came since. */
+	if (!process->zombie && process->parent && !process->parent->zombie &&
+		process->threads[0].seized &&
+		syscall(SYS_kcmp, process->parent->pid, process->pid, KCMP_VM, 0, 0) == 0)
+		refuse(capture->refusals, process,
+			"it shares its memory with process %d (CLONE_VM)", process->parent->pid);
+	return 0;
+}
+
+static int tree_ask(struct capture *capture, struct live_process *process, struct calls *calls)
+{
+	struct tree_asked *asked = arena_alloc(capture->arena, sizeof(*asked));
+	const struct task_status *status = &process->threads[0].status;
+
+	if (!asked)
+		return fail(capture->err, ENOMEM, "no memory to ask a process");
+	process->notes[NOTE_TREE] = asked;
+	asked->subreaper = calls_space(calls, sizeof(int));
+	calls_must(calls, "child subreaper", SYS_prctl, PR_GET_CHILD_SUBREAPER, asked->subreaper, 0,
+		0, 0, 0);
+	asked->is_init = status->nr_levels > 1 && status->pids[status->nr_levels - 1] == 1;
+	if (asked->is_init) {
+		asked->last_pid = calls_text(calls, "/proc/sys/kernel/ns_last_pid");
+		asked->pid_max = calls_text(calls, "/proc/sys/kernel/pid_max");
+		asked->number = calls_space(calls, NUMBER_SIZE);
+	}
+	return 0;
+}
+
+/* These files speak of the reader's namespace, so the reader has to be inside. 0: not to be had. */
+static int number_inside(struct hand *hand, uint64_t path, uint64_t buffer)
+{
+	char text[NUMBER_SIZE] = "";
+	struct iovec local = {text, sizeof(text) - 1}, remote = {(void *)buffer, sizeof(text) - 1};
+	int64_t fd, got;
+
+	fd = calls_one(
+		hand, NULL, SYS_openat, (uint64_t)AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
+	if (fd < 0)
+		return 0;
+	got = calls_one(hand, NULL, SYS_read, (uint64_t)fd, buffer, sizeof(text) - 1, 0, 0, 0);
+	calls_one(hand, NULL, SYS_close, (uint64_t)fd, 0, 0, 0, 0, 0);
+	if (got <= 0 || process_vm_readv(hand->tid, &local, 1, &remote, 1, 0) < got)
+		return 0;
+	text[got] = '\0';
+	return atoi(text);
+}
+
+static int own_pid_max(void)
+{
+	_cleanup_close_ int fd = open("/proc/sys/kernel/pid_max", O_RDONLY | O_CLOEXEC);
+	char text[NUMBER_SIZE] = "";
+
+	return fd >= 0 && read(fd, text, sizeof(text) - 1) > 0 ? atoi(text) : 0;
+}
+
+static int tree_take_inside(
+	struct capture *capture, struct live_process *process, struct calls *calls, Process *ret)
+{
+	const struct tree_asked *asked = process->notes[NOTE_TREE];
+	PidNamespace *ns = capture->snapshot->pid_namespaces[ret->pid_namespace];
+
+	ret->subreaper = *(const int *)calls_view(calls, asked->subreaper) != 0;
+	if (asked->is_init) {
+		ns->last_pid = number_inside(calls->hand, asked->last_pid, asked->number);
+		ns->pid_max = number_inside(calls->hand, asked->pid_max, asked->number);
+		/* Before Linux 6.14 there is one for all. */
+		if (ns->pid_max == own_pid_max())
+			ns->pid_max = 0;
+	}
+	return calls->hand->lost ? fail(capture->err, ESRCH, "the task died") : 0;
+}
+
+const struct state_kind tree_kind = {
+	.name = "tree",
+	.survey = tree_survey,
+	.ask = tree_ask,
+	.take = tree_take_inside,
+};
