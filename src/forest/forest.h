@@ -8,7 +8,8 @@
  *
  * Namespace 0 is the one in which restart happens: where the nursery lives, the process that
  * creates whatever has its parent outside. Namespaces further out than that are not described;
- * pids there are the kernel's choice. Parents come before children in the array.
+ * pids there are the kernel's choice. The nursery is a subreaper: orphans that leave the forest in
+ * namespace 0 come to it.
  */
 #pragma once
 
@@ -63,9 +64,9 @@ struct forest_task {
 };
 
 /*
- * Parents come before children, leaders before their threads, and threads of one process in the
- * order of /proc/PID/task. The root is task 0 by custom; others may have FOREST_OUTSIDE as
- * their parent as well (what was brought into the container from outside).
+ * Leaders come before their threads, and threads of one process in the order of /proc/PID/task. The
+ * root is task 0 by custom; others may have FOREST_OUTSIDE as their parent as well (what was
+ * brought into the container from outside).
  */
 struct forest {
 	struct forest_ns *nss;

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Process groups that must be inherited. A process can join any group of its session that its
+ * namespace sees, and its parent can put it into one that the parent sees. All that is done when
+ * all processes are there (regroup.c). Only who is in a group that neither of them can name must be
+ * born in it, so its creator must be in it at that moment; and where the creator cannot join it
+ * for that moment, it must be born in it, too.
+ *
+ * Here, too, are the ghosts of dead group leaders: children of the leader of their session.
+ */
+#include "forest/planner.h"
+
+static int add_ghost(struct planner *p, int group, int session)
+{
+	int maker = p->idents[session].holder;
+	int ghost;
+
+	if (maker == NONE || !forest_ns_within(p->forest, p->idents[group].ns, p->nodes[maker].ns))
+		return fail(p->err, EOPNOTSUPP, "a process group whose leader was in no session");
+	ghost = ghost_new(p, p->idents[group].ns, maker, session, SIGCHLD);
+	if (ghost == NONE)
+		return -ENOMEM;
+	p->nodes[ghost].ident = group;
+	p->nodes[ghost].group = group;
+	p->idents[group].holder = ghost;
+	set_creator(p, ghost, maker, VIA_PARENT, maker < 0 ? PHASE_ANY : PHASE_POST);
+	return 0;
+}
+
+/* Groups that somebody is in and whose leader is dead. */
+int make_group_ghosts(struct planner *p)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < p->n && r == 0; i++)
+		if (p->nodes[i].leader == (int)i && p->idents[p->nodes[i].group].holder == NONE)
+			r = add_ghost(p, p->nodes[i].group, p->nodes[i].session);
+	return r;
+}
+
+/* May the process be put into the group once it is there, while it is in the session? */
+static bool can_join(const struct planner *p, int node, int group, int session)
+{
+	const struct node *n = &p->nodes[node], *up;
+
+	if (sees(p, n->ns, group))
+		return true;
+	if (n->parent == NONE)
+		return false;
+	up = &p->nodes[p->nodes[n->parent].leader];
+	return up->session == session && sees(p, up->ns, group);
+}
+
+static int need_group(struct planner *p, int node, int group, int session)
+{
+	struct node *n = &p->nodes[node];
+
+	if (node < 0) {
+		if (group != -1)
+			return fail(p->err, EOPNOTSUPP,
+				"a process group from outside that is not the nursery's");
+		return 0;
+	}
+	if (can_join(p, node, group, session))
+		return 0;
+	if (n->birth_group != NONE && n->birth_group != group)
+		return impossible(p, node, "it would have to be born in two process groups");
+	n->birth_group = group;
+	return 0;
+}
+
+int need_own_group(struct planner *p, int node)
+{
+	const struct node *n = &p->nodes[node];
+
+	return n->is_leader ? 0 : need_group(p, node, n->group, n->session);
+}
+
+/* What a process must be born in, its creator must be in: up to one who can join it. */
+int hand_on_group(struct planner *p, int node)
+{
+	while (node >= 0 && p->nodes[node].birth_group != NONE) {
+		const struct node *n = &p->nodes[node];
+		int group = n->birth_group, maker = p->nodes[n->creator].leader, r;
+
+		if (maker >= 0 && p->nodes[maker].is_leader && n->phase != PHASE_PRE) {
+			if (group != p->nodes[maker].ident)
+				return impossible(p, node,
+					"in a process group that its creator was never in");
+			return 0;
+		}
+		r = need_group(p, maker, group, n->birth);
+		if (r < 0)
+			return r;
+		if (maker >= 0 && !p->nodes[maker].ghost)
+			return 0; /* handed on when its own turn comes */
+		node = maker;
+	}
+	return 0;
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The creations in a valid order. Each waits for its creator; for the creator's setsid or, the
+ * other way round, the setsid waits for it; for the init of the namespace it lives in; and for the
+ * process group that it must be born in. What is not done yet is done first; to come back to what
+ * is waiting itself would mean that no order exists.
+ */
+#include <stdlib.h>
+
+#include "forest/planner.h"
+
+struct job {
+	int node;
+	bool setsid;
+};
+
+struct jobs {
+	struct job *list;
+	size_t n, most;
+};
+
+static int break_circle(struct planner *p, struct jobs *jobs, int node);
+
+static int push(struct planner *p, struct jobs *jobs, int node, bool setsid)
+{
+	struct node *n = &p->nodes[node];
+
+	if (jobs->n == jobs->most) {
+		size_t most = jobs->most ? 2 * jobs->most : 256;
+		struct job *list = reallocarray(jobs->list, most, sizeof(*list));
+
+		if (!list)
+			return fail(p->err, ENOMEM, "no memory for the plan");
+		jobs->list = list;
+		jobs->most = most;
+	}
+	if (setsid && n->in_setsid)
+		return break_circle(p, jobs, node);
+	if (n->in_creation && !setsid)
+		return impossible(p, node, "it would have to be there before itself");
+	if (setsid)
+		n->in_setsid = true;
+	else
+		n->in_creation = true;
+	jobs->list[jobs->n++] = (struct job){node, setsid};
+	return 0;
+}
+
+static int make_threads(struct planner *p, int node)
+{
+	int r = 0;
+
+	for (int t = p->nodes[node].threads; t != NONE && r == 0; t = p->nodes[t].next_thread) {
+		p->nodes[t].creator = node;
+		p->nodes[t].created = true;
+		p->nodes[t].now_children_ns = p->nodes[t].ns;
+		p->nodes[t].now_parent = p->nodes[node].now_parent;
+		r = emit(p, PLAN_CREATE, node, t, 0, PLAN_CLONE_THREAD);
+	}
+	return r;
+}
+
+static int create(struct planner *p, int node)
+{
+	struct node *n = &p->nodes[node];
+	int maker = p->nodes[n->creator].leader, r;
+
+	if (n->birth_group != NONE && p->nodes[maker].now_group != n->birth_group) {
+		r = set_group(p, maker, n->birth_group);
+		if (r)
+			return r < 0 ? r
+				     : impossible(p, node,
+					       "nobody can be in its process group to create it");
+	}
+	r = emit_create(p, node);
+	if (r == 0)
+		r = make_threads(p, node);
+	if (r == 0 && n->ghost && !n->is_leader && n->ident != NONE)
+		r = set_group(p, node, n->ident);
+	return r;
+}
+
+static int do_setsid(struct planner *p, int node)
+{
+	struct node *n = &p->nodes[node];
+
+	if (n->now_group == n->ident)
+		return impossible(p, node, "a session leader that led a group before");
+	n->has_session = true;
+	p->idents[n->now_group].now_members--;
+	n->now_group = n->ident;
+	p->idents[n->ident].now_members++;
+	return emit(p, PLAN_SETSID, node, 0, 0, 0);
+}
+
+/* What a creation waits for: pushes it and returns 1, or 0 when it can be done. */
+static int await_creation(struct planner *p, struct jobs *jobs, int node)
+{
+	const struct node *n = &p->nodes[node];
+	int maker = p->nodes[n->creator].leader, init = p->inits[n->ns], r = 0, holder;
+
+	if (!p->nodes[maker].created)
+		r = push(p, jobs, maker, false);
+	else if (n->phase == PHASE_POST && !p->nodes[maker].has_session &&
+		 p->nodes[maker].is_leader)
+		r = push(p, jobs, maker, true);
+	else if (init >= 0 && init != node && !p->nodes[init].created)
+		r = push(p, jobs, init, false);
+	else if (n->birth_group >= 0) {
+		holder = p->idents[n->birth_group].holder;
+		if (!p->nodes[holder].created)
+			r = push(p, jobs, holder, false);
+		else if (p->nodes[holder].is_leader && !p->nodes[holder].has_session)
+			r = push(p, jobs, holder, true);
+		else
+			return 0;
+	} else {
+		return 0;
+	}
+	return r < 0 ? r : 1;
+}
+
+/* The setsid of its creator waits for a child that waits, somehow, for that setsid. A brother born
+ * before it can create the child at any time. */
+static int by_brother(struct planner *p, int node)
+{
+	struct node *n = &p->nodes[node];
+	int up = p->nodes[n->creator].leader, ghost, r;
+
+	ghost = p->nodes[up].helper;
+	if (ghost == NONE || !p->nodes[ghost].ghost || p->nodes[ghost].phase != PHASE_PRE ||
+		p->nodes[ghost].creator != n->creator || p->nodes[ghost].ns != p->nodes[up].ns ||
+		p->nodes[ghost].exit_signal != n->exit_signal || !p->nodes[ghost].created) {
+		ghost = ghost_new(p, p->nodes[up].ns, n->parent, n->birth, n->exit_signal);
+		if (ghost == NONE)
+			return -ENOMEM;
+		n = &p->nodes[node];
+		set_creator(p, ghost, n->creator, VIA_PARENT, PHASE_PRE);
+		p->nodes[up].helper = ghost;
+		r = create(p, ghost);
+		if (r < 0)
+			return r;
+	}
+	set_creator(p, node, ghost, VIA_SIBLING, PHASE_ANY);
+	return 0;
+}
+
+/* To come back to a setsid that waits: gives up what it waits for, if another way is there. */
+static int break_circle(struct planner *p, struct jobs *jobs, int node)
+{
+	int child;
+
+	while (jobs->n &&
+		!(jobs->list[jobs->n - 1].setsid && jobs->list[jobs->n - 1].node == node)) {
+		struct job job = jobs->list[--jobs->n];
+
+		if (job.setsid)
+			p->nodes[job.node].in_setsid = false;
+		else
+			p->nodes[job.node].in_creation = false;
+		child = job.node;
+		if (jobs->n && jobs->list[jobs->n - 1].setsid &&
+			jobs->list[jobs->n - 1].node == node && !job.setsid &&
+			p->nodes[child].phase == PHASE_PRE && p->nodes[child].via == VIA_PARENT)
+			return by_brother(p, child);
+	}
+	return impossible(p, node, "it would have to be there before itself");
+}
+
+static int await_setsid(struct planner *p, struct jobs *jobs, int node)
+{
+	struct node *n = &p->nodes[node];
+	int r;
+
+	if (!n->created) {
+		r = push(p, jobs, node, false);
+		return r < 0 ? r : 1;
+	}
+	while (n->cursor != NONE) {
+		const struct node *child = &p->nodes[n->cursor];
+
+		if (child->phase == PHASE_PRE && !child->created) {
+			r = push(p, jobs, n->cursor, false);
+			return r < 0 ? r : 1;
+		}
+		n->cursor = child->next_made;
+	}
+	return 0;
+}
+
+static int work(struct planner *p, struct jobs *jobs)
+{
+	while (jobs->n) {
+		struct job job = jobs->list[jobs->n - 1];
+		struct node *n = &p->nodes[job.node];
+		int r;
+
+		if (job.setsid ? n->has_session : n->created) {
+			jobs->n--;
+			continue;
+		}
+		r = job.setsid ? await_setsid(p, jobs, job.node)
+			       : await_creation(p, jobs, job.node);
+		if (r == 0) {
+			jobs->n--;
+			r = job.setsid ? do_setsid(p, job.node) : create(p, job.node);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Whom each creates. */
+static void link_made(struct planner *p)
+{
+	for (int i = (int)p->n_nodes - 1; i >= 0; i--) {
+		struct node *maker;
+
+		if (p->nodes[i].leader != i)
+			continue;
+		maker = &p->nodes[p->nodes[p->nodes[i].creator].leader];
+		p->nodes[i].next_made = maker->cursor;
+		maker->cursor = i;
+	}
+}
+
+int plan_order(struct planner *p)
+{
+	struct jobs jobs = {0};
+	size_t n = p->n_nodes;
+	int r = 0;
+
+	link_made(p);
+	for (size_t i = 0; i < n && r == 0; i++) {
+		if (p->nodes[i].leader != (int)i || p->nodes[i].created)
+			continue;
+		r = push(p, &jobs, (int)i, false);
+		if (r == 0)
+			r = work(p, &jobs);
+	}
+	for (size_t i = 0; i < n && r == 0; i++) {
+		if (p->nodes[i].leader != (int)i || !p->nodes[i].is_leader ||
+			p->nodes[i].has_session)
+			continue;
+		r = push(p, &jobs, (int)i, true);
+		if (r == 0)
+			r = work(p, &jobs);
+	}
+	free(jobs.list);
+	return r;
+}
