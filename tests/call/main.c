@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * call-rules [--backend B]... [--depth N]... [--quick]: tries every row of the table of rules.
- * call-rules --table: prints the rules for the manual.
+ * call-rules [--backend B]... [--depth N]... [--root]: tries every row of the table of rules; as
+ * root only, or with every privilege. call-rules --table: prints the rules for the manual.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -10,7 +10,6 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "boot.h"
 #include "rows.h"
 
 struct totals {
@@ -43,10 +42,11 @@ static void one_world(struct totals *totals, struct world w)
 	totals->failed += w.failed;
 }
 
-static void one_backend(struct totals *totals, int backend, const int *depths, int n)
+static void one_backend(
+	struct totals *totals, int backend, const int *depths, int n, int privileges)
 {
 	for (int i = 0; i < n; i++) {
-		for (int privilege = 0; privilege < PRIVILEGES; privilege++)
+		for (int privilege = 0; privilege < privileges; privilege++)
 			one_world(totals, (struct world){.depth = depths[i],
 						  .privilege = privilege,
 						  .backend = backend});
@@ -80,21 +80,23 @@ int main(int argc, char **argv)
 	int backends[3] = {CLONE_EXTENDED_CLONE3, CLONE_EXTENDED_LAST_PID};
 	int num_depths = 0;
 	int num_backends = 0;
+	int privileges = PRIVILEGES;
 	struct totals totals = {0};
 
-	boot();
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--table") == 0) {
 			print_table();
 			return 0;
 		}
-		if (strcmp(argv[i], "--depth") == 0 && i + 1 < argc && num_depths < LEVELS)
+		if (strcmp(argv[i], "--root") == 0)
+			privileges = AS_ROOT + 1;
+		else if (strcmp(argv[i], "--depth") == 0 && i + 1 < argc && num_depths < LEVELS)
 			depths[num_depths++] = atoi(argv[++i]);
 		else if (strcmp(argv[i], "--backend") == 0 && i + 1 < argc && num_backends < 3)
 			backends[num_backends++] = backend_called(argv[++i]);
 	}
 	for (int i = 0; i < (num_backends ? num_backends : 2); i++)
-		one_backend(&totals, backends[i], depths, num_depths ? num_depths : 5);
+		one_backend(&totals, backends[i], depths, num_depths ? num_depths : 5, privileges);
 	printf("%d passed, %d failed, %d skipped\n", totals.passed, totals.failed, totals.skipped);
 	fflush(stdout);
 	return totals.failed || !totals.passed;

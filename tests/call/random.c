@@ -12,7 +12,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "boot.h"
 #include "world.h"
 
 enum { LIE = 13, ROUNDS = 40 };
@@ -188,7 +187,6 @@ int main(int argc, char **argv)
 	int failed = 0;
 	int chunk;
 
-	boot();
 	if (job == MAP_FAILED)
 		return 1;
 	job->random = 20090806;
