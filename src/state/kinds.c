@@ -10,6 +10,8 @@ const struct state_kind *const state_kinds[] = {
 	&shared_memory_kind,
 	/* Before what a task cannot do any more once it has it: limits, credentials, place. */
 	&memory_kind,
+	&descriptors_kind,
+	&locks_kind,
 	&place_kind,
 	&signals_kind,
 	&limits_kind,
