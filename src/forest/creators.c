@@ -191,7 +191,10 @@ static int from_below(struct planner *p, int child)
 	if (leader == NONE || (leader == -1 && !p->nodes[up].opens_ns))
 		return impossible(p, child, "in a session that its parent was never in");
 	other_group = n->birth_group != NONE && n->birth_group != p->nodes[leader].ident;
-	if (other_group) {
+	if (n->two_groups) {
+		p->nodes[child].birth_group = NONE; /* the ghost, its parent till then, can */
+		other_group = true;
+	} else if (other_group) {
 		maker = sibling_in_group(p, child, leader, n->birth_group);
 		if (maker != NONE) {
 			set_creator(p, child, maker, VIA_SIBLING, PHASE_ANY);
@@ -217,6 +220,19 @@ static int from_below(struct planner *p, int child)
 	return 0;
 }
 
+/* The ghost whose orphan an init is has a child in the right namespace, which makes the init. */
+static int orphan_helper(struct planner *p, int child, int ns)
+{
+	int maker = p->nodes[child].creator, helper;
+
+	helper = ghost_new(p, ns, maker, p->nodes[child].birth, SIGCHLD);
+	if (helper == NONE)
+		return -ENOMEM;
+	set_creator(p, helper, maker, VIA_PARENT, p->nodes[child].phase);
+	set_creator(p, child, helper, VIA_SIBLING, PHASE_ANY);
+	return 0;
+}
+
 /* A child of the same parent, in the namespace around the one which the init opens. */
 static int through_helper(struct planner *p, int child)
 {
@@ -224,8 +240,10 @@ static int through_helper(struct planner *p, int child)
 	const struct node *n = &p->nodes[child];
 	int up = process_of(p, n->parent), helper = p->nodes[up].helper;
 
-	if (!forest_ns_within(p->forest, ns, p->nodes[n->creator].ns) || n->via == VIA_ORPHAN)
+	if (!forest_ns_within(p->forest, ns, p->nodes[n->creator].ns))
 		return impossible(p, child, "an init that nobody could create");
+	if (n->via == VIA_ORPHAN)
+		return orphan_helper(p, child, ns);
 	if (helper == NONE || p->nodes[helper].ns != ns || p->nodes[helper].birth != n->birth ||
 		p->nodes[helper].parent != n->parent ||
 		p->nodes[helper].exit_signal != n->exit_signal ||

@@ -44,6 +44,24 @@ int use_children_ns(struct planner *p, int actor, int ns)
 	return emit(p, PLAN_SETNS, actor, 0, ns, 0);
 }
 
+/* Ghosts in the order of their creation, for they end in the opposite one. */
+static int note_ghost(struct planner *p, int ghost)
+{
+	if (p->n_ghosts == p->most_ghosts) {
+		size_t most = p->most_ghosts ? 2 * p->most_ghosts : 64;
+		int *list = arena_alloc(p->arena, most * sizeof(*list));
+
+		if (!list)
+			return fail(p->err, ENOMEM, "no memory for the plan");
+		if (p->n_ghosts)
+			memcpy(list, p->ghosts, p->n_ghosts * sizeof(*list));
+		p->ghosts = list;
+		p->most_ghosts = most;
+	}
+	p->ghosts[p->n_ghosts++] = ghost;
+	return 0;
+}
+
 int emit_create(struct planner *p, int node)
 {
 	struct node *n = &p->nodes[node], *maker = &p->nodes[n->creator];
@@ -63,6 +81,8 @@ int emit_create(struct planner *p, int node)
 	n->now_parent = n->via == VIA_SIBLING ? maker->now_parent : n->creator;
 	n->now_group = p->nodes[maker->leader].now_group;
 	p->idents[n->now_group].now_members++;
+	if (r == 0 && n->ghost)
+		r = note_ghost(p, node);
 	if (r < 0)
 		return r;
 	return emit(p, PLAN_CREATE, n->creator, node,
@@ -120,6 +140,5 @@ int end_ghost(struct planner *p, int ghost)
 	if (r == 0 && flag)
 		r = emit(p, PLAN_SUBREAPER, reaper, 0, 0, 0);
 	p->idents[n->now_group].now_members--;
-	n->creator = NONE;
 	return r < 0 ? r : emit(p, PLAN_REAP, p->nodes[n->now_parent].leader, ghost, 0, 0);
 }

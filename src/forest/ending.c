@@ -40,19 +40,29 @@ static int set_children_ns(struct planner *p, int task, bool *opened)
 	return r < 0 ? r : emit(p, PLAN_UNSHARE, task, 0, want, 0);
 }
 
+/* The youngest first, down to so many. */
+static int end_ghosts(struct planner *p, size_t down_to)
+{
+	int r = 0;
+
+	while (p->n_ghosts > down_to && r == 0)
+		r = end_ghost(p, p->ghosts[--p->n_ghosts]);
+	return r;
+}
+
 static int children_nss(struct planner *p)
 {
 	_cleanup_free_ bool *opened = calloc(p->forest->n_nss, sizeof(*opened));
 	int r = opened ? 0 : fail(p->err, ENOMEM, "no memory for the plan");
-	size_t first = p->n_nodes;
+	size_t first = p->n_ghosts;
 
 	for (size_t i = 0; i < p->forest->n_nss && r == 0; i++)
 		if (p->forest->nss[i].state == FOREST_NS_DEAD && p->inits[i] == NONE)
 			r = open_dead(p, (int)i);
 	for (size_t i = 0; i < p->n && r == 0; i++)
 		r = set_children_ns(p, (int)i, opened);
-	for (size_t i = p->n_nodes; i-- > first && r == 0;)
-		r = end_ghost(p, (int)i);
+	if (r == 0)
+		r = end_ghosts(p, first);
 	return r < 0 ? r : use_children_ns(p, -1, 0);
 }
 
@@ -80,11 +90,8 @@ static int finish(struct planner *p)
 
 int plan_ending(struct planner *p)
 {
-	int r = 0;
+	int r = end_ghosts(p, 0);
 
-	for (size_t i = p->n_nodes; i-- > p->n && r == 0;)
-		if (p->nodes[i].creator != NONE)
-			r = end_ghost(p, (int)i);
 	if (r == 0)
 		r = children_nss(p);
 	for (size_t i = 0; i < p->n && r == 0; i++)

@@ -64,7 +64,7 @@ static int need_group(struct planner *p, int node, int group, int session)
 	if (can_join(p, node, group, session))
 		return 0;
 	if (n->birth_group != NONE && n->birth_group != group)
-		return impossible(p, node, "it would have to be born in two process groups");
+		n->two_groups = true;
 	n->birth_group = group;
 	return 0;
 }
@@ -83,6 +83,9 @@ int hand_on_group(struct planner *p, int node)
 		const struct node *n = &p->nodes[node];
 		int group = n->birth_group, maker = p->nodes[n->creator].leader, r;
 
+		if (n->two_groups)
+			return impossible(
+				p, node, "it would have to be born in two process groups");
 		if (maker >= 0 && p->nodes[maker].is_leader && n->phase != PHASE_PRE) {
 			if (group != p->nodes[maker].ident)
 				return impossible(p, node,

@@ -19,7 +19,7 @@ struct jobs {
 	size_t n, most;
 };
 
-static int break_circle(struct planner *p, struct jobs *jobs, int node);
+static int break_circle(struct planner *p, struct jobs *jobs, int node, bool setsid);
 
 static int push(struct planner *p, struct jobs *jobs, int node, bool setsid)
 {
@@ -34,10 +34,8 @@ static int push(struct planner *p, struct jobs *jobs, int node, bool setsid)
 		jobs->list = list;
 		jobs->most = most;
 	}
-	if (setsid && n->in_setsid)
-		return break_circle(p, jobs, node);
-	if (n->in_creation && !setsid)
-		return impossible(p, node, "it would have to be there before itself");
+	if (setsid ? n->in_setsid : n->in_creation)
+		return break_circle(p, jobs, node, setsid);
 	if (setsid)
 		n->in_setsid = true;
 	else
@@ -80,10 +78,15 @@ static int create(struct planner *p, int node)
 	return r;
 }
 
+static int regroup_children(struct planner *p, int node);
+
 static int do_setsid(struct planner *p, int node)
 {
 	struct node *n = &p->nodes[node];
+	int r = regroup_children(p, node);
 
+	if (r < 0)
+		return r;
 	if (n->now_group == n->ident)
 		return impossible(p, node, "a session leader that led a group before");
 	n->has_session = true;
@@ -145,26 +148,51 @@ static int by_brother(struct planner *p, int node)
 	return 0;
 }
 
-/* To come back to a setsid that waits: gives up what it waits for, if another way is there. */
-static int break_circle(struct planner *p, struct jobs *jobs, int node)
+static void pop(struct planner *p, struct jobs *jobs)
 {
-	int child;
+	struct job job = jobs->list[--jobs->n];
 
-	while (jobs->n &&
-		!(jobs->list[jobs->n - 1].setsid && jobs->list[jobs->n - 1].node == node)) {
-		struct job job = jobs->list[--jobs->n];
+	if (job.setsid)
+		p->nodes[job.node].in_setsid = false;
+	else
+		p->nodes[job.node].in_creation = false;
+}
 
-		if (job.setsid)
-			p->nodes[job.node].in_setsid = false;
-		else
-			p->nodes[job.node].in_creation = false;
-		child = job.node;
-		if (jobs->n && jobs->list[jobs->n - 1].setsid &&
-			jobs->list[jobs->n - 1].node == node && !job.setsid &&
-			p->nodes[child].phase == PHASE_PRE && p->nodes[child].via == VIA_PARENT)
-			return by_brother(p, child);
+/* What is waited for waits itself. If a setsid on the way waits for a child, it need not. */
+static int break_circle(struct planner *p, struct jobs *jobs, int node, bool setsid)
+{
+	for (size_t at = jobs->n; at-- > 1;) {
+		const struct job *job = &jobs->list[at];
+		const struct node *n = &p->nodes[job->node];
+
+		if (job->node == node && job->setsid == setsid)
+			break;
+		if (job->setsid || !jobs->list[at - 1].setsid || n->phase != PHASE_PRE ||
+			n->via != VIA_PARENT ||
+			p->nodes[n->creator].leader != jobs->list[at - 1].node)
+			continue;
+		node = job->node;
+		while (jobs->n > at)
+			pop(p, jobs);
+		return by_brother(p, node);
 	}
 	return impossible(p, node, "it would have to be there before itself");
+}
+
+/* Before its setsid, children that nobody could put into their groups after it. */
+static int regroup_children(struct planner *p, int node)
+{
+	int r = 0;
+
+	for (int c = p->nodes[node].first; c != NONE && r == 0; c = p->nodes[c].next) {
+		const struct node *n = &p->nodes[c];
+
+		if (n->created && !n->is_leader && n->now_group != n->group && n->now_parent >= 0 &&
+			p->nodes[n->now_parent].leader == node && n->phase == PHASE_PRE &&
+			!sees(p, n->ns, n->group))
+			r = set_group(p, c, n->group);
+	}
+	return r < 0 ? r : 0;
 }
 
 static int await_setsid(struct planner *p, struct jobs *jobs, int node)

@@ -3,6 +3,7 @@
  * What the parts of the planner share. They run in this order, each over the whole forest:
  *
  *   tree.c      checks the forest; who is whose child
+ *   shared.c    sessions that subtrees share
  *   sessions.c  the session each process is born in, and where ghosts of dead leaders stand
  *   creators.c  who creates each process, and the ghosts that hand a session on
  *   groups.c    … and the process group each must be born in, where it could not join later
@@ -53,7 +54,6 @@ struct node {
 	bool is_leader; /* of a session */
 	bool opens_ns;	/* pid 1 of its namespace */
 	bool zombie;
-	int next_injected;
 	int first, next; /* children of the process, in the forest's order; NONE */
 	int threads, next_thread;
 
@@ -63,6 +63,7 @@ struct node {
 	enum phase phase;
 	int next_made;	       /* the next of those whom its creator creates */
 	int birth_group;       /* identity it must be born in; NONE: any */
+	bool two_groups;       /* … or in more than one */
 	int reaper;	       /* ghosts: process that takes its children in when it ends */
 	int helper;	       /* ghost or child with which it makes inits elsewhere */
 	struct entry *entries; /* sessions shared between its subtree and the rest */
@@ -102,8 +103,10 @@ struct planner {
 	struct ident *idents; /* [-1] is outside */
 	int *order;	      /* processes, parents before children, from the nursery on */
 	size_t n_order;
-	int *injected; /* by namespace: processes brought into it from outside, NONE */
-	int *inits;    /* node that is pid 1 of a namespace, NONE */
+	struct entry **for_init; /* by namespace: what is decided on at its init (shared.h) */
+	int *ghosts; /* in the order of their creation */
+	size_t n_ghosts, most_ghosts;
+	int *inits; /* node that is pid 1 of a namespace, NONE */
 	struct plan_step *steps, *finish;
 	size_t n_steps, most_steps, n_finish, most_finish;
 	bool choose_outer;

@@ -15,216 +15,7 @@
  */
 #include <stdlib.h>
 
-#include "forest/planner.h"
-
-enum decision {
-	OPEN,
-	CLAIMED,
-	CHAINED,
-};
-
-struct entry {
-	int session;
-	int node;
-	int count;	   /* members in the subtree */
-	bool holds_leader; /* a task that leads it is in the subtree */
-	bool claimable;
-	bool must; /* its leader cannot be in the subtree */
-	enum decision decision;
-	struct entry *next; /* the same session in a brother's subtree */
-};
-
-struct collector {
-	struct planner *p;
-	struct entry *list; /* of the process at hand */
-	size_t n, most;
-	int *at; /* by session: index in list + 1 */
-};
-
-static struct entry *collect(struct collector *c, int session)
-{
-	int *at = &c->at[session];
-
-	if (!*at) {
-		if (c->n == c->most) {
-			size_t most = c->most ? 2 * c->most : 64;
-			struct entry *list = reallocarray(c->list, most, sizeof(*list));
-
-			if (!list)
-				return NULL;
-			c->list = list;
-			c->most = most;
-		}
-		c->list[c->n++] = (struct entry){.session = session, .claimable = true};
-		*at = (int)c->n;
-	}
-	return &c->list[*at - 1];
-}
-
-/*
- * Is the process brought into its namespace from outside? Its orphans, and those of all below it,
- * come to the namespace's init, which is not above it. So what sessions of that namespace are
- * below it is decided at the init, not at its parent.
- */
-static bool is_injected(const struct planner *p, int node)
-{
-	const struct node *n = &p->nodes[node];
-
-	return n->parent != NONE && !n->opens_ns &&
-	       n->ns != (n->parent < 0 ? 0 : p->nodes[n->parent].ns);
-}
-
-static bool is_for_init(const struct planner *p, int node, int session)
-{
-	return session >= 0 && is_injected(p, node) && p->idents[session].ns == p->nodes[node].ns;
-}
-
-/* Can a dead leader stand in the subtree of the process, and its orphans leave it? */
-static bool can_chain(const struct planner *p, int node, const struct entry *e)
-{
-	return e->holds_leader || (e->session >= 0 && p->idents[e->session].holder == NONE &&
-					  p->idents[e->session].ns == p->nodes[node].ns);
-}
-
-/* An injected child's list is split between its parent and the init. */
-static int add_child(struct collector *c, int child, bool for_init)
-{
-	struct planner *p = c->p;
-
-	for (size_t i = 0; i < p->nodes[child].n_entries; i++) {
-		const struct entry *from = &p->nodes[child].entries[i];
-		struct entry *e;
-
-		if (is_for_init(p, child, from->session) != for_init)
-			continue;
-		e = collect(c, from->session);
-		if (!e)
-			return -ENOMEM;
-		e->count += from->count;
-		e->holds_leader |= from->holds_leader;
-		e->claimable &= from->claimable;
-	}
-	return 0;
-}
-
-static int collect_subtree(struct collector *c, int node)
-{
-	struct planner *p = c->p;
-	struct node *n = &p->nodes[node];
-	struct entry *e;
-	int r = 0;
-
-	c->n = 0;
-	for (int child = n->first; child != NONE && r == 0; child = p->nodes[child].next)
-		r = add_child(c, child, false);
-	if (n->opens_ns)
-		for (int child = p->injected[n->ns]; child != NONE && r == 0;
-			child = p->nodes[child].next_injected)
-			r = add_child(c, child, true);
-	e = collect(c, n->session);
-	if (!e || r < 0)
-		return -ENOMEM;
-	e->count++;
-	e->holds_leader |= n->is_leader;
-	return 0;
-}
-
-/* An init gets orphans of any session: from a ghost brought in by the leader of it. */
-static bool can_adopt(const struct planner *p, int node, int session)
-{
-	if (!p->nodes[node].opens_ns)
-		return false;
-	for (int c = p->nodes[node].first; c != NONE; c = p->nodes[c].next) {
-		const struct node *n = &p->nodes[c];
-
-		if (n->parent == node && n->exit_signal == SIGCHLD)
-			continue;
-		for (size_t i = 0; i < n->n_entries; i++)
-			if (n->entries[i].session == session)
-				return false;
-	}
-	return true;
-}
-
-/* Of the sessions that come from outside of its subtree, the one that it is to be born in. */
-static int choose_forced(struct planner *p, int node, const struct entry *list, size_t n)
-{
-	int chosen = NONE;
-
-	for (size_t i = 0; i < n; i++) {
-		if (!list[i].must)
-			continue;
-		if (!p->nodes[node].is_leader && list[i].session == p->nodes[node].session)
-			return list[i].session;
-		if (chosen == NONE || !can_adopt(p, node, list[i].session))
-			chosen = list[i].session;
-	}
-	return chosen;
-}
-
-/* Keeps what is shared with the rest. */
-static int keep_shared(struct collector *c, int node)
-{
-	struct planner *p = c->p;
-	struct node *n = &p->nodes[node];
-	size_t kept = 0, shared = 0;
-	int forced;
-
-	for (size_t i = 0; i < c->n; i++) {
-		struct entry *e = &c->list[i];
-		struct ident *s = &p->idents[e->session];
-		bool own = !n->is_leader && e->session == n->session;
-
-		c->at[e->session] = 0;
-		if (!own && e->session >= 0 && e->count == s->members &&
-			(s->holder == NONE ? forest_ns_within(p->forest, s->ns, n->ns)
-					   : e->holds_leader))
-			continue;
-		e->node = node;
-		e->must = !e->holds_leader && (own || !can_chain(p, node, e));
-		if (!n->is_leader && !own)
-			e->claimable = false;
-		c->list[shared++] = *e;
-	}
-	forced = choose_forced(p, node, c->list, shared);
-	for (size_t i = 0; i < shared; i++) {
-		struct entry *e = &c->list[i];
-
-		if (forced != NONE && e->session != forced)
-			e->claimable = false;
-		if (e->must && e->session != forced) {
-			if (!can_adopt(p, node, e->session))
-				return impossible(p, node,
-					"below it are members of more sessions from outside than "
-					"it can be born in");
-			p->idents[e->session].members -= e->count;
-			continue;
-		}
-		c->list[kept++] = *e;
-	}
-	n->entries = arena_copy(p->arena, c->list, kept * sizeof(*c->list));
-	n->n_entries = kept;
-	return n->entries || !kept ? 0 : -ENOMEM;
-}
-
-static int find_shared(struct planner *p)
-{
-	struct collector c = {.p = p};
-	int r = 0;
-
-	c.at = calloc(p->forest->n_pids + 1, sizeof(*c.at));
-	if (!c.at)
-		return -ENOMEM;
-	c.at++;
-	for (size_t i = p->n_order; i-- > 1 && r == 0;) {
-		r = collect_subtree(&c, p->order[i]);
-		if (r == 0)
-			r = keep_shared(&c, p->order[i]);
-	}
-	free(c.at - 1);
-	free(c.list);
-	return r;
-}
+#include "forest/shared.h"
 
 /* The work on the children of one process. */
 struct level {
@@ -240,14 +31,15 @@ struct level {
 	size_t n_peel;
 };
 
-/* Is this entry about the process at hand, or about the init of an injected child? */
+/* Is this entry decided on at the process at hand? */
 static bool is_here(const struct level *l, const struct entry *e)
 {
-	return is_for_init(l->p, e->node, e->session) ==
-	       (l->p->nodes[e->node].parent < 0 ||
-				       l->p->nodes[l->p->nodes[e->node].parent].leader != l->node
-			       ? l->node >= 0
-			       : false);
+	const struct planner *p = l->p;
+	int up = p->nodes[e->node].parent;
+
+	if (is_for_init(p, e->node, e->session))
+		return l->node == p->inits[p->idents[e->session].ns];
+	return l->node == p->nodes[up].leader;
 }
 
 static void decide(struct level *l, struct entry *e, enum decision decision)
@@ -297,7 +89,7 @@ static int settle_one(struct level *l, struct entry *e)
 	} else {
 		struct ident *s = &p->idents[e->session];
 
-		if (!can_chain(p, e->node, e) || (s->chained && !e->holds_leader))
+		if (!can_chain(p, e) || (s->chained && !e->holds_leader))
 			return impossible(p, e->node, "a session comes from two sides");
 		s->chained = true;
 		for (struct entry *o = l->first[e->session]; o; o = o->next)
@@ -319,29 +111,21 @@ static int settle(struct level *l)
 	return 0;
 }
 
-static void gather_child(struct level *l, int child, bool for_init)
+static void gather_entry(struct level *l, struct entry *e, bool for_init)
 {
-	struct planner *p = l->p;
-	struct node *n = &p->nodes[child];
+	struct ident *s = &l->p->idents[e->session];
 
-	l->open[child] = 0;
-	for (size_t i = 0; i < n->n_entries; i++) {
-		struct entry *e = &n->entries[i];
-		struct ident *s = &p->idents[e->session];
-
-		if (is_for_init(p, child, e->session) != for_init)
-			continue;
-		if (!l->first[e->session]) {
-			l->sessions[l->n_sessions++] = e->session;
-			s->left = 0;
-			s->chained = false;
-			s->injected = 0;
-		}
-		e->next = l->first[e->session];
-		l->first[e->session] = e;
-		s->left++;
-		s->injected += for_init;
+	if (!l->first[e->session]) {
+		l->sessions[l->n_sessions++] = e->session;
+		s->left = 0;
+		s->chained = false;
+		s->injected = 0;
 	}
+	e->next = l->first[e->session];
+	l->first[e->session] = e;
+	s->left++;
+	s->injected += for_init;
+	l->open[e->node] = 0;
 }
 
 static void gather(struct level *l)
@@ -350,11 +134,15 @@ static void gather(struct level *l)
 	const struct node *q = &p->nodes[l->node];
 
 	l->n_sessions = l->n_todo = l->n_peel = 0;
-	for (int c = q->first; c != NONE; c = p->nodes[c].next)
-		gather_child(l, c, false);
+	for (int c = q->first; c != NONE; c = p->nodes[c].next) {
+		l->open[c] = 0;
+		for (size_t i = 0; i < p->nodes[c].n_entries; i++)
+			if (!is_for_init(p, c, p->nodes[c].entries[i].session))
+				gather_entry(l, &p->nodes[c].entries[i], false);
+	}
 	if (q->opens_ns)
-		for (int c = p->injected[q->ns]; c != NONE; c = p->nodes[c].next_injected)
-			gather_child(l, c, true);
+		for (struct entry *e = p->for_init[q->ns]; e; e = e->for_init)
+			gather_entry(l, e, true);
 	for (size_t i = 0; i < l->n_sessions; i++) {
 		struct ident *s = &p->idents[l->sessions[i]];
 
@@ -376,10 +164,10 @@ static void decide_injected(struct level *l, int session)
 	bool brother = s->injected > 1;
 
 	for (struct entry *e = l->first[session]; e; e = e->next)
-		if (is_injected(p, e->node) && p->nodes[e->node].session == session)
-			brother |= !p->nodes[e->node].is_leader;
+		if (is_for_init(p, e->node, session) && e->must)
+			brother = true;
 	for (struct entry *e = l->first[session]; e; e = e->next) {
-		bool injected = is_injected(p, e->node);
+		bool injected = is_for_init(p, e->node, session);
 
 		if (brother && injected && !e->holds_leader && s->holder == NONE)
 			s->place = p->nodes[p->nodes[e->node].parent].leader;
@@ -406,10 +194,9 @@ static void decide_forced(struct level *l)
 
 			if (e->holds_leader)
 				decide(l, e, CHAINED);
-			else if (above || !is_contended(p, s) || n->session == s ||
-				 !can_chain(p, e->node, e))
+			else if (above || !is_contended(p, s) || n->session == s || e->must)
 				decide(l, e, CLAIMED);
-			else if (!e->claimable)
+			else if (!e->claimable || (n->birth != NONE && n->birth != s))
 				decide(l, e, CHAINED);
 		}
 	}
@@ -469,7 +256,7 @@ int plan_sessions(struct planner *p)
 {
 	struct level l = {.p = p};
 	size_t most = 1;
-	int r = find_shared(p);
+	int r = find_shared_sessions(p);
 
 	if (r == -ENOMEM)
 		return fail(p->err, ENOMEM, "no memory for the plan");

@@ -205,10 +205,6 @@ static int link_children(struct planner *p)
 		to = &p->nodes[n->parent < 0 ? -1 : p->nodes[n->parent].leader];
 		n->next = to->first;
 		to->first = i;
-		if (to->ns != n->ns && !n->opens_ns) {
-			n->next_injected = p->injected[n->ns];
-			p->injected[n->ns] = i;
-		}
 	}
 	r = sort_processes(p);
 	if (r == 0 && p->n_order != processes)
@@ -228,13 +224,13 @@ int plan_tree(struct planner *p)
 	p->nodes = arena_alloc(p->arena, (p->most_nodes + 1) * sizeof(*p->nodes));
 	p->idents = arena_alloc(p->arena, (f->n_pids + 1) * sizeof(*p->idents));
 	p->inits = arena_alloc(p->arena, f->n_nss * sizeof(*p->inits));
-	p->injected = arena_alloc(p->arena, f->n_nss * sizeof(*p->injected));
-	if (!p->nodes || !p->idents || !p->inits || !p->injected)
+	p->for_init = arena_alloc(p->arena, f->n_nss * sizeof(struct entry *));
+	if (!p->nodes || !p->idents || !p->inits || !p->for_init)
 		return fail(p->err, ENOMEM, "no memory for the plan");
 	p->nodes++;
 	p->idents++;
 	for (size_t i = 0; i < f->n_nss; i++)
-		p->inits[i] = p->injected[i] = NONE;
+		p->inits[i] = NONE;
 	p->inits[0] = -1;
 	p->nodes[-1] = (struct node){.leader = -1,
 		.parent = NONE,

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* From the leaves up: the sessions that each process's subtree shares with the rest. */
+#include <stdlib.h>
+
+#include "forest/shared.h"
+
+struct collector {
+	struct planner *p;
+	struct entry *list; /* of the process at hand */
+	size_t n, most;
+	int *at; /* by session: index in list + 1 */
+};
+
+static struct entry *collect(struct collector *c, int session)
+{
+	int *at = &c->at[session];
+
+	if (!*at) {
+		if (c->n == c->most) {
+			size_t most = c->most ? 2 * c->most : 64;
+			struct entry *list = reallocarray(c->list, most, sizeof(*list));
+
+			if (!list)
+				return NULL;
+			c->list = list;
+			c->most = most;
+		}
+		c->list[c->n++] =
+			(struct entry){.session = session, .claimable = true, .thread = NONE};
+		*at = (int)c->n;
+	}
+	return &c->list[*at - 1];
+}
+
+static int add_entry(struct collector *c, const struct entry *from)
+{
+	struct entry *e = collect(c, from->session);
+
+	if (!e)
+		return -ENOMEM;
+	e->count += from->count;
+	e->holds_leader |= from->holds_leader;
+	e->claimable &= from->claimable;
+	return 0;
+}
+
+/*
+ * Orphans come to one thread of a process, and a leader's ghost is the child of one. So where
+ * members are children of several, the process must have been in the session itself.
+ */
+static void note_thread(const struct planner *p, int child, struct entry *e)
+{
+	int thread = p->nodes[child].parent;
+
+	if (e->thread == NONE)
+		e->thread = thread;
+	else if (e->thread != thread)
+		e->must = true;
+}
+
+static int add_child(struct collector *c, int child)
+{
+	struct planner *p = c->p;
+	int r = 0;
+
+	for (size_t i = 0; i < p->nodes[child].n_entries && r == 0; i++) {
+		const struct entry *from = &p->nodes[child].entries[i];
+
+		if (is_for_init(p, child, from->session))
+			continue;
+		r = add_entry(c, from);
+		if (r == 0 && !from->holds_leader)
+			note_thread(p, child, &c->list[c->at[from->session] - 1]);
+	}
+	return r;
+}
+
+static int collect_subtree(struct collector *c, int node)
+{
+	struct planner *p = c->p;
+	struct node *n = &p->nodes[node];
+	struct entry *e;
+	int r = 0;
+
+	c->n = 0;
+	for (int child = n->first; child != NONE && r == 0; child = p->nodes[child].next)
+		r = add_child(c, child);
+	if (n->opens_ns)
+		for (struct entry *from = p->for_init[n->ns]; from && r == 0; from = from->for_init)
+			r = add_entry(c, from);
+	e = collect(c, n->session);
+	if (!e || r < 0)
+		return -ENOMEM;
+	e->count++;
+	e->holds_leader |= n->is_leader;
+	return 0;
+}
+
+/* An init gets orphans of any session: from a ghost brought in by the leader of it. */
+static bool can_adopt(const struct planner *p, int node, int session)
+{
+	if (!p->nodes[node].opens_ns)
+		return false;
+	for (int c = p->nodes[node].first; c != NONE; c = p->nodes[c].next) {
+		const struct node *n = &p->nodes[c];
+
+		if (n->parent == node && n->exit_signal == SIGCHLD)
+			continue;
+		for (size_t i = 0; i < n->n_entries; i++)
+			if (n->entries[i].session == session)
+				return false;
+	}
+	return true;
+}
+
+/* Of the sessions that come from outside of its subtree, the one that it is to be born in. */
+static int choose_forced(struct planner *p, int node, const struct entry *list, size_t n)
+{
+	int chosen = NONE;
+
+	for (size_t i = 0; i < n; i++) {
+		if (!list[i].must)
+			continue;
+		if (!p->nodes[node].is_leader && list[i].session == p->nodes[node].session)
+			return list[i].session;
+		if (chosen == NONE || !can_adopt(p, node, list[i].session))
+			chosen = list[i].session;
+	}
+	return chosen;
+}
+
+/* Keeps what is shared with the rest. */
+static int keep_shared(struct collector *c, int node)
+{
+	struct planner *p = c->p;
+	struct node *n = &p->nodes[node];
+	size_t kept = 0, shared = 0;
+	int forced;
+
+	for (size_t i = 0; i < c->n; i++) {
+		struct entry *e = &c->list[i];
+		struct ident *s = &p->idents[e->session];
+		bool own = !n->is_leader && e->session == n->session;
+
+		c->at[e->session] = 0;
+		if (!own && !(e->must && n->is_leader) && e->session >= 0 &&
+			e->count == s->members &&
+			(s->holder == NONE ? forest_ns_within(p->forest, s->ns, n->ns)
+					   : e->holds_leader))
+			continue;
+		e->node = node;
+		e->must =
+			!e->holds_leader && (own || !can_chain(p, e) || (e->must && n->is_leader));
+		if (!n->is_leader && !own)
+			e->claimable = false;
+		c->list[shared++] = *e;
+	}
+	forced = choose_forced(p, node, c->list, shared);
+	for (size_t i = 0; i < shared; i++) {
+		struct entry *e = &c->list[i];
+
+		if (forced != NONE && e->session != forced)
+			e->claimable = false;
+		if (e->must && e->session != forced) {
+			if (!can_adopt(p, node, e->session))
+				return impossible(p, node,
+					"below it are members of more sessions from outside than "
+					"it can be born in");
+			p->idents[e->session].members -= e->count;
+			continue;
+		}
+		c->list[kept++] = *e;
+	}
+	n->entries = arena_copy(p->arena, c->list, kept * sizeof(*c->list));
+	n->n_entries = kept;
+	if (!n->entries && kept)
+		return -ENOMEM;
+	for (size_t i = 0; i < kept; i++)
+		if (is_for_init(p, node, n->entries[i].session)) {
+			struct entry **list = &p->for_init[p->idents[n->entries[i].session].ns];
+
+			n->entries[i].for_init = *list;
+			*list = &n->entries[i];
+		}
+	return 0;
+}
+
+int find_shared_sessions(struct planner *p)
+{
+	struct collector c = {.p = p};
+	int r = 0;
+
+	c.at = calloc(p->forest->n_pids + 1, sizeof(*c.at));
+	if (!c.at)
+		return -ENOMEM;
+	c.at++;
+	for (size_t i = p->n_order; i-- > 1 && r == 0;) {
+		r = collect_subtree(&c, p->order[i]);
+		if (r == 0)
+			r = keep_shared(&c, p->order[i]);
+	}
+	free(c.at - 1);
+	free(c.list);
+	return r;
+}
