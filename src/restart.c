@@ -161,6 +161,7 @@ static int make_tasks(
 	} phases[] = {
 		{"nursery", nursery_start},
 		{"build", build_forest},
+		{"build", nursery_leave},
 		{"restore", rebuild_state},
 		{"restore", build_finish},
 		{"restore", rebuild_finish_state},

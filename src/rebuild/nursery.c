@@ -242,14 +242,19 @@ int nursery_start(struct rebuild *rebuild)
 	return ret == 0 ? enter_target(rebuild, stub) : ret;
 }
 
-void nursery_end(struct rebuild *rebuild)
+int nursery_leave(struct rebuild *rebuild)
 {
 	struct stub *stub = rebuild->nursery;
 
-	if (stub && !stub->gone) {
-		stub_kill(stub);
-		stub_wait_end(stub, NULL);
-	}
+	if (!stub || stub->gone)
+		return 0;
+	stub_kill(stub);
+	return stub_wait_end(stub, rebuild->err);
+}
+
+void nursery_end(struct rebuild *rebuild)
+{
+	nursery_leave(rebuild);
 	if (rebuild->restore.room_size)
 		/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
 		munmap((void *)rebuild->restore.room, rebuild->restore.room_size);

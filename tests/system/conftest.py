@@ -172,13 +172,14 @@ class Frame:
 
     def start(self, command, unshare=("--pid",), output="output", env=None, stdin=None, cwd=None):
         """Runs a command as the init of a new pid namespace; its output goes to a file."""
-        out = open(self.path / output, "ab") if output else subprocess.DEVNULL
+        # What unshare itself has to say must not come between the program's lines.
+        out, errors = open(self.path / output, "ab"), open(self.path / "errors", "ab")
         holder = subprocess.Popen(
             ["unshare", *unshare, "--fork", "--kill-child=SIGKILL", *map(str, command)],
-            stdin=stdin or subprocess.DEVNULL, stdout=out, stderr=out, env=env,
+            stdin=stdin or subprocess.DEVNULL, stdout=out, stderr=errors, env=env,
             cwd=cwd or str(self.path), start_new_session=True)
-        if output:
-            out.close()
+        out.close()
+        errors.close()
         pid = poll(lambda: (children_of(holder.pid) or [None])[0])
         # unshare's child is the container's root from its first moment; exec comes a moment later.
         poll(lambda: os.readlink(f"/proc/{pid}/exe") != os.readlink(f"/proc/{holder.pid}/exe")

@@ -2,7 +2,7 @@
 """The journey itself: small trees out and back."""
 import subprocess
 
-from conftest import REPRISE, describe, parents, poll, tree_of
+from conftest import REPRISE, describe, fields_of, parents, poll, tree_of
 
 
 def test_one_process_goes_on(frame):
@@ -33,7 +33,8 @@ def test_leaves_it_running_without_stop(frame):
 def test_shell_tree(frame):
     script = "sleep 1000 & (sleep 1000; :) & trap 'echo caught' USR1; while :; do wait; done"
     box = frame.start(["bash", "-c", script])
-    poll(lambda: len(tree_of(box.pid)) == 4)
+    poll(lambda: sorted(fields_of(p)["Name"][0] for p in tree_of(box.pid)) ==
+         ["bash", "bash", "sleep", "sleep"])
     before, family = describe(box.pid), parents(box.pid)
     image = box.checkpoint()
     again = frame.restart(image)
