@@ -116,14 +116,19 @@ int clocks_write_offsets(const Snapshot *snapshot, pid_t task, struct reprise_er
 static int clocks_survey(struct capture *capture, struct live_process *process)
 {
 	const struct live_process *root = capture->tree->processes[0];
-	uint64_t inode;
+	uint64_t inode, children, first;
 
 	if (process->zombie)
 		return 0;
 	inode = proc_inode(process->pid, "ns/time");
-	if (inode != proc_inode(process->pid, "ns/time_for_children"))
+	children = proc_inode(process->pid, "ns/time_for_children");
+	/* 0: it has ended since it was found. */
+	if (!inode || !children)
+		return 0;
+	first = root->zombie ? 0 : proc_inode(root->pid, "ns/time");
+	if (inode != children)
 		refuse(capture->refusals, process, "it has made a time namespace for its children");
-	else if (!root->zombie && inode != proc_inode(root->pid, "ns/time"))
+	else if (first && inode != first)
 		refuse(capture->refusals, process, "it is in a time namespace of its own");
 	return 0;
 }

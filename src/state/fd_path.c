@@ -13,9 +13,9 @@ static int capture_path(struct capture *capture, struct description *d, OpenFile
 
 static int open_path(struct restore *restore, const OpenFile *file)
 {
-	/* The path has no link in it to follow, but for the last part of it that is the file. */
-	int flags = O_PATH | O_NOFOLLOW | (int)(file->flags & (unsigned)O_DIRECTORY);
-	int fd = file_open(restore, file->file, flags);
+	/* A link is only open itself with O_NOFOLLOW. */
+	unsigned keep = file->flags & (unsigned)(O_DIRECTORY | O_NOFOLLOW);
+	int fd = file_open(restore, file->file, O_PATH | (int)keep);
 
 	return fd < 0 ? fail(restore->err, fd, "cannot open a path again") : fd;
 }

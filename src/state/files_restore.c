@@ -129,7 +129,8 @@ static void check_one(struct restore *restore, const File *file, struct findings
 
 	if (!path || file->deleted)
 		return;
-	if (stat(path, &st) < 0) {
+	/* A link is referred to itself where it is open with O_PATH | O_NOFOLLOW. */
+	if (fstatat(AT_FDCWD, path, &st, S_ISLNK(file->mode) ? AT_SYMLINK_NOFOLLOW : 0) < 0) {
 		found(findings, path, errno == ENOENT ? "is missing" : strerror(errno));
 		return;
 	}

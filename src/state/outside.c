@@ -30,6 +30,8 @@ struct outside {
 };
 static const char outside_key;
 
+#define MAX_ANCESTORS 1000
+
 static int by_object(const void *a, const void *b)
 {
 	const struct watched *x = a, *y = b;
@@ -149,6 +151,24 @@ static void refuse_shared(struct capture *capture, const struct watched *watched
 		d->link, pid, comm);
 }
 
+/* Whether a task has been made by one of the tree since that was looked at: by its ancestors. */
+static bool is_descendant(const struct capture *capture, const struct outside *outside, pid_t pid)
+{
+	for (int i = 0; i < MAX_ANCESTORS && pid > 0; i++) {
+		struct task_status status;
+		char name[16];
+
+		if (bsearch(&pid, outside->pids, outside->nr_pids, sizeof(pid), by_pid))
+			return true;
+		snprintf(name, sizeof(name), "%d", pid);
+		/* What has ended holds nothing any more. */
+		if (proc_status(capture->arena, name, false, &status, NULL) < 0)
+			return true;
+		pid = status.ppid;
+	}
+	return false;
+}
+
 static void look_into(struct capture *capture, const struct outside *outside, pid_t pid)
 {
 	_cleanup_closedir_ DIR *dir = NULL;
@@ -168,7 +188,7 @@ static void look_into(struct capture *capture, const struct outside *outside, pi
 		if (entry->d_name[0] == '.')
 			continue;
 		watched = look_at(capture, outside, pid, fd, entry->d_name);
-		if (watched)
+		if (watched && !is_descendant(capture, outside, pid))
 			refuse_shared(capture, watched, pid);
 	}
 }
