@@ -140,7 +140,7 @@ static int stat_at_path(const struct look *look, const char *path, struct stat *
 	if (strncmp(path, root, (size_t)length) != 0 ||
 		(length && path[length] != '/' && path[length] != '\0'))
 		return -EXDEV;
-	snprintf(name, sizeof(name), "/proc/%d/root%s", look->tid, path + length);
+	snprintf(name, sizeof(name), "/proc/%d/root/%s", look->tid, path + length);
 	return lstat(name, ret) < 0 ? -errno : 0;
 }
 

@@ -152,11 +152,6 @@ static int queue(struct restore *restore, struct stub *stub, struct calls *calls
 		memcpy(&info, pending[i]->info.data, sizeof(info));
 		if (info.si_signo < 1 || info.si_signo > NR_SIGNALS)
 			return fail(restore->err, EBADMSG, "a pending signal");
-		if (info.si_signo == stub->hand.end_signal && info.si_signo < 32) {
-			/* Not blocked while calls run: it would end them. */
-			stub->hand.stop_signals |= 1u << info.si_signo;
-			continue;
-		}
 		if (calls_reserve(calls, 1, sizeof(info)))
 			return calls->failed;
 		data = calls_data(calls, &info, sizeof(info));
@@ -170,8 +165,49 @@ static int queue(struct restore *restore, struct stub *stub, struct calls *calls
 	return 0;
 }
 
+static uint64_t numbers_of(PendingSignal **pending, size_t count)
+{
+	uint64_t numbers = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		int number = 0;
+
+		if (pending[i]->info.len >= sizeof(number))
+			memcpy(&number, pending[i]->info.data, sizeof(number));
+		if (number >= 1 && number <= NR_SIGNALS)
+			numbers |= 1ull << (number - 1);
+	}
+	return numbers;
+}
+
+/*
+ * The signal with which calls end is not blocked while they run: none that is to be pending. All
+ * threads of a process come to the same one.
+ */
+static int change_end_signal(struct restore *restore, struct stub *stub)
+{
+	const Process *process = stub->process;
+	uint64_t pending = 0;
+	int number = stub->hand.end_signal;
+
+	if (process->signals)
+		pending = numbers_of(process->signals->pending, process->signals->n_pending);
+	for (size_t i = 0; i < process->n_threads; i++)
+		pending |= numbers_of(process->threads[i]->pending, process->threads[i]->n_pending);
+	if (!(pending >> (number - 1) & 1))
+		return 0;
+	for (number = NR_SIGNALS; number > SIGWINCH && pending >> (number - 1) & 1;)
+		number--;
+	stub->hand.end_signal = number;
+	return hand_ready(&stub->hand, restore->err);
+}
+
 static int signals_restore_thread(struct restore *restore, struct stub *stub, struct calls *calls)
 {
+	int r = stub->thread->dead ? 0 : change_end_signal(restore, stub);
+
+	if (r < 0)
+		return r;
 	/* Those of the thread that takes strays come after that, in finish. */
 	if (stub_speaks(stub))
 		return 0;

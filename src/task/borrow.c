@@ -112,13 +112,14 @@ static int choose_end_signal(const struct live_process *process)
 
 		if (!thread->seized)
 			continue;
-		caught |= status->caught;
+		caught |= status->caught | status->pending | status->shared_pending;
 		taken |= status->caught | status->blocked | status->pending |
 			 status->shared_pending | thread->mask;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(candidates); i++)
 		if (!(taken & 1ULL << (candidates[i] - 1)))
 			return candidates[i];
+	/* One that is pending would be taken for the end, and be lost to the program. */
 	for (size_t i = 0; i < ARRAY_SIZE(candidates); i++)
 		if (!(caught & 1ULL << (candidates[i] - 1)))
 			return candidates[i];

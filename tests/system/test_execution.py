@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: MIT
+"""State of execution: calls that wait, registers, signals, threads, timers, clocks.
+
+Most programs here are run twice, once without a checkpoint: what they print must be the same.
+"""
+import os
+import time
+
+import pytest
+
+from conftest import exists, fields_of, poll, tree_of
+
+
+def run_straight(frame, command, waiting=None):
+    """The output of a run that nobody disturbs."""
+    box = frame.start(command, output="straight")
+    frame.wait_text("ready\n", "straight")
+    if waiting is not None:
+        poll(lambda: is_waiting(box.pid, waiting))
+    (frame.path / "go").touch()
+    box.wait_gone()
+    box.holder.wait(120)
+    (frame.path / "go").unlink()
+    return frame.text("straight")
+
+
+def is_waiting(pid, numbers):
+    """A thread of the tree sleeps in one of these system calls."""
+    for one in tree_of(pid):
+        try:
+            for tid in os.listdir(f"/proc/{one}/task"):
+                with open(f"/proc/{one}/task/{tid}/syscall") as f:
+                    number = f.read().split()[0]
+                if number.isdigit() and int(number) in numbers and fields_of(one, tid)["State"][0] == "S":
+                    return True
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return False
+
+
+def run_interrupted(frame, command, waiting=None, times=1):
+    box = frame.start(command, output="interrupted")
+    frame.wait_text("ready\n", "interrupted")
+    for number in range(times):
+        if waiting is not None:
+            poll(lambda: is_waiting(box.pid, waiting))
+        box = frame.restart(box.checkpoint(f"image{number}"))
+    if waiting is not None:
+        poll(lambda: is_waiting(box.pid, waiting))
+    (frame.path / "go").touch()
+    box.wait_gone()
+    return frame.text("interrupted")
+
+
+def same(frame, command, waiting=None, times=1):
+    straight = run_straight(frame, command, waiting)
+    assert straight.endswith("end\n") and "FAILED" not in straight, straight
+    assert run_interrupted(frame, command, waiting, times) == straight
+    return straight
+
+
+# Calls that end only when the first thread wakes them; numbers of x86-64.
+WOKEN = {
+    "read": (0,), "write": (1,), "futex": (202,), "poll": (7,), "ppoll": (271,), "pselect": (270,),
+    "wait4": (61,), "waitid": (247,), "pause": (34,), "sigsuspend": (130,), "sigwaitinfo": (128,),
+    "lock": (72,), "open": (257,),
+}
+
+
+@pytest.mark.parametrize("call", sorted(WOKEN))
+def test_goes_on_waiting(frame, call):
+    same(frame, [frame.program("exec_blocked"), call], WOKEN[call])
+
+
+# Calls that end by themselves after two seconds: wherever the checkpoint meets them.
+@pytest.mark.parametrize("call", [
+    "clock_nanosleep", "clock_nanosleep_boot", "futex_deadline", "futex_timeout", "nanosleep",
+    "poll_timeout", "sigtimedwait"])
+def test_timeout(frame, call):
+    out = run_interrupted(frame, [frame.program("exec_blocked"), call])
+    wanted = {"clock_nanosleep": "0 ", "clock_nanosleep_boot": "0 ", "futex_deadline": "-1 ETIMEDOUT",
+              "futex_timeout": "-1 ETIMEDOUT", "nanosleep": "0 ", "poll_timeout": "0 ",
+              "sigtimedwait": "-1 EAGAIN"}
+    lines = out.split("\n")
+    assert f"{call}: {wanted[call]}" in lines and "end" in lines and "early 1" not in lines, out
+
+
+def test_registers(frame):
+    out = same_set(frame, [frame.program("exec_registers")])
+    assert "LOST" not in out
+
+
+def same_set(frame, command):
+    """Threads print in any order."""
+    straight = run_straight(frame, command)
+    out = run_interrupted(frame, command, times=2)
+    assert sorted(out.split("\n")) == sorted(straight.split("\n"))
+    return out
+
+
+def test_signals(frame):
+    out = same(frame, [frame.program("exec_signals")], times=2)
+    assert "main: signal 34 code -1 pid 1 uid 0 value 3" in out
+
+
+def test_thread(frame):
+    command = ["setarch", "-R", frame.program("exec_thread")]
+    out = same(frame, command, times=2)
+    assert "mutex: EOWNERDEAD" in out and "handler on stack 1" in out
+
+
+def test_timers(frame):
+    same(frame, [frame.program("exec_timers")], times=2)
+
+
+def test_running_timers(frame):
+    box = frame.start([frame.program("exec_ticks")])
+    for number in range(2):
+        for kind in ("interval", "posix"):
+            before = frame.text().count(kind)
+            poll(lambda: frame.text().count(kind) >= before + 2)
+        box = frame.restart(box.checkpoint(f"image{number}"))
+    for kind in ("interval", "posix"):
+        before = frame.text().count(kind)
+        poll(lambda: frame.text().count(kind) >= before + 2)
+    assert "signal" not in frame.text()
+
+
+def offsets_of(pid):
+    with open(f"/proc/{pid}/timens_offsets") as f:
+        words = [line.split() for line in f]
+    return {name: int(seconds) * 10**9 + int(rest) for name, seconds, rest in words}
+
+
+def test_clocks_stand_still_meanwhile(frame):
+    box = frame.start([frame.program("exec_clocks")])
+    frame.wait_text("ready\n")
+    image = box.checkpoint()
+    gone = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
+    time.sleep(0.3)
+    box = frame.restart(image)
+    offsets = offsets_of(box.pid)
+    assert offsets["monotonic"] <= -300_000_000 and offsets["boottime"] <= -300_000_000
+    (frame.path / "go").touch()
+    box.wait_gone()
+    lines = [line for line in frame.text().split("\n") if line and line[0].isdigit()]
+    values = [[int(word) for word in line.split()] for line in lines]
+    for before, after in zip(values, values[1:]):
+        assert before[0] <= after[0] and before[1] <= after[1], lines
+    # The task's clock at its end is behind the host's by the offset.
+    assert values[2][0] - offsets["monotonic"] >= gone
+
+
+def test_clocks_of_the_host(frame):
+    box = frame.start([frame.program("exec_clocks")])
+    frame.wait_text("ready\n")
+    box = frame.restart(box.checkpoint(), extra=["--host-clocks"])
+    assert offsets_of(box.pid) == {"monotonic": 0, "boottime": 0}
+
+
+def test_clocks_go_on_twice(frame):
+    box = frame.start([frame.program("exec_clocks")])
+    frame.wait_text("ready\n")
+    box = frame.restart(box.checkpoint("image1"))
+    first = offsets_of(box.pid)["monotonic"]
+    time.sleep(0.1)
+    box = frame.restart(box.checkpoint("image2"))
+    assert offsets_of(box.pid)["monotonic"] < first < 0
+    (frame.path / "go").touch()
+    box.wait_gone()
+    lines = [line for line in frame.text().split("\n") if line and line[0].isdigit()]
+    values = [int(line.split()[0]) for line in lines]
+    assert values == sorted(values), lines
