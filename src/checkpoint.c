@@ -42,6 +42,16 @@ static bool interrupted(void)
 	       (sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM));
 }
 
+/* What every phase ends with. */
+static int phase_done(struct checkpoint *checkpoint, const char *phase, int r)
+{
+	if (r < 0)
+		error_phase(checkpoint->err, phase);
+	else
+		watch_phase(checkpoint->watcher, phase, &checkpoint->start);
+	return r;
+}
+
 static int survey(struct checkpoint *checkpoint)
 {
 	struct reprise_error *err = checkpoint->err;
@@ -54,9 +64,7 @@ static int survey(struct checkpoint *checkpoint)
 	}
 	if (!r && interrupted())
 		r = fail(err, ECANCELED, "interrupted");
-	error_phase(err, "survey");
-	watch_phase(checkpoint->watcher, "survey", &checkpoint->start);
-	return r;
+	return phase_done(checkpoint, "survey", r);
 }
 
 static int freeze(struct checkpoint *checkpoint)
@@ -64,10 +72,7 @@ static int freeze(struct checkpoint *checkpoint)
 	int r = tree_freeze(
 		checkpoint->arena, checkpoint->root, &checkpoint->tree, checkpoint->err);
 
-	error_phase(checkpoint->err, "freeze");
-	if (!r)
-		watch_phase(checkpoint->watcher, "freeze", &checkpoint->start);
-	return r;
+	return phase_done(checkpoint, "freeze", r);
 }
 
 static int capture(struct checkpoint *checkpoint)
@@ -76,10 +81,7 @@ static int capture(struct checkpoint *checkpoint)
 
 	if (!r)
 		r = capture_take(&checkpoint->capture, interrupted, checkpoint->watcher);
-	error_phase(checkpoint->err, "capture");
-	if (!r)
-		watch_phase(checkpoint->watcher, "capture", &checkpoint->start);
-	return r;
+	return phase_done(checkpoint, "capture", r);
 }
 
 static int write_image(struct checkpoint *checkpoint)
@@ -87,10 +89,7 @@ static int write_image(struct checkpoint *checkpoint)
 	int r = image_writer_commit(
 		checkpoint->writer, checkpoint->capture.snapshot, checkpoint->err);
 
-	error_phase(checkpoint->err, "write");
-	if (!r)
-		watch_phase(checkpoint->watcher, "write", &checkpoint->start);
-	return r;
+	return phase_done(checkpoint, "write", r);
 }
 
 /* Nothing is ended before its image has been read back and found restartable. */
@@ -105,20 +104,14 @@ static int prove(struct checkpoint *checkpoint)
 	}
 	if (!r && interrupted())
 		r = fail(checkpoint->err, ECANCELED, "interrupted");
-	error_phase(checkpoint->err, "proof");
-	if (!r)
-		watch_phase(checkpoint->watcher, "proof", &checkpoint->start);
-	return r;
+	return phase_done(checkpoint, "proof", r);
 }
 
 static int end_tasks(struct checkpoint *checkpoint)
 {
 	int r = tree_kill(checkpoint->tree, checkpoint->err);
 
-	error_phase(checkpoint->err, "stop");
-	if (!r)
-		watch_phase(checkpoint->watcher, "stop", &checkpoint->start);
-	return r;
+	return phase_done(checkpoint, "stop", r);
 }
 
 static void release(struct checkpoint *checkpoint)
@@ -173,10 +166,10 @@ static int run(struct checkpoint *checkpoint)
 	cpu_set_t cpus;
 	int r = image_writer_open(checkpoint->dir, &checkpoint->writer, checkpoint->err);
 
-	error_phase(checkpoint->err, "write");
-	if (!r)
-		r = capture_begin(&checkpoint->capture, checkpoint->arena, checkpoint->writer,
-			checkpoint->err);
+	if (r < 0)
+		return phase_done(checkpoint, "write", r);
+	r = capture_begin(
+		&checkpoint->capture, checkpoint->arena, checkpoint->writer, checkpoint->err);
 	if (!r)
 		r = survey(checkpoint);
 	if (r < 0)

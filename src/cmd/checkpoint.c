@@ -74,7 +74,7 @@ static int checkpoint(struct request *request)
 	sigset_t asked, before;
 	int r;
 
-	/* Pending, they end the checkpoint in order (reprise_checkpoint); then they end us. */
+	/* Pending, they end the checkpoint in order (reprise_checkpoint), and then this command. */
 	sigemptyset(&asked);
 	sigaddset(&asked, SIGINT);
 	sigaddset(&asked, SIGTERM);
@@ -83,10 +83,9 @@ static int checkpoint(struct request *request)
 	request->options.watcher = &teller.watcher;
 	r = reprise_checkpoint(request->root, request->dir, &request->options, &err);
 	teller_end(&teller);
-	if (r == 0) {
-		sigprocmask(SIG_SETMASK, &before, NULL);
+	/* Once the image is there, a signal that came too late changes nothing. */
+	if (r == 0)
 		return 0;
-	}
 	r = tell_error(&err);
 	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r;

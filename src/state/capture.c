@@ -54,13 +54,15 @@ static bool has_ended(const struct live_process *process)
 
 static int survey_process(struct capture *capture, struct live_process *process)
 {
+	size_t refused = refusals_count(capture->refusals);
 	int r = 0;
 
 	for (size_t k = 0; state_kinds[k] && !r; k++)
 		if (state_kinds[k]->survey)
 			r = state_kinds[k]->survey(capture, process);
-	if (r < 0 && !process->zombie && has_ended(process)) {
+	if (!process->zombie && has_ended(process)) {
 		error_clear(capture->err);
+		refusals_forget(capture->refusals, refused);
 		r = 0;
 	}
 	if (r < 0)

@@ -29,6 +29,17 @@ struct refusals *refusals_new(struct arena *arena)
 	return refusals;
 }
 
+size_t refusals_count(const struct refusals *refusals)
+{
+	return refusals->count;
+}
+
+void refusals_forget(struct refusals *refusals, size_t count)
+{
+	if (count < refusals->count)
+		refusals->count = count;
+}
+
 /* Whatever has no memory left is refused all the same: count is what counts. */
 static void add(struct refusals *refusals, const struct live_process *process, const char *thing)
 {
