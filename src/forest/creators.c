@@ -40,6 +40,7 @@ int ghost_new(struct planner *p, int ns, int parent, int session, int exit_signa
 		.next_thread = NONE,
 		.birth = session,
 		.creator = NONE,
+		.made = NONE,
 		.cursor = NONE,
 		.next_made = NONE,
 		.birth_group = NONE,
@@ -60,14 +61,6 @@ void set_creator(struct planner *p, int node, int creator, enum via via, enum ph
 static int process_of(const struct planner *p, int task)
 {
 	return p->nodes[task].leader;
-}
-
-/* The thread that orphans come to. */
-static int landing(const struct planner *p, int process)
-{
-	const struct node *n = &p->nodes[process];
-
-	return n->zombie && n->threads != NONE ? n->threads : process;
 }
 
 /* The ghost of a dead session leader, below its place. */
@@ -259,12 +252,36 @@ static int through_helper(struct planner *p, int child)
 	return 0;
 }
 
+/* A leader that is an orphan: of a ghost that stands where its session was first. */
+static int moved_leader(struct planner *p, int child)
+{
+	const struct node *n = &p->nodes[child];
+	int place = p->idents[n->ident].place, ghost;
+
+	ghost = ghost_new(p, n->ns, place, NONE, SIGCHLD);
+	if (ghost == NONE)
+		return -ENOMEM;
+	n = &p->nodes[child];
+	if (n->birth != NONE)
+		p->nodes[ghost].birth = p->nodes[ghost].session = n->birth;
+	set_creator(p, ghost, place, VIA_PARENT,
+		n->birth == NONE || n->birth != p->nodes[place].birth || !p->nodes[place].is_leader
+			? PHASE_ANY
+			: PHASE_PRE);
+	p->nodes[ghost].reaper = process_of(p, n->parent);
+	set_creator(p, child, ghost, VIA_ORPHAN, PHASE_ANY);
+	return 0;
+}
+
 static int choose_creator(struct planner *p, int child)
 {
 	struct node *n = &p->nodes[child], *up = &p->nodes[process_of(p, n->parent)];
 	int r = 0;
 
-	if (n->birth == NONE)
+	if (n->is_leader && p->idents[n->ident].moved &&
+		p->idents[n->ident].place != process_of(p, n->parent))
+		r = moved_leader(p, child);
+	else if (n->birth == NONE)
 		set_creator(p, child, n->parent, VIA_PARENT, PHASE_ANY);
 	else if (n->birth == up->birth)
 		set_creator(p, child, n->parent, VIA_PARENT, up->is_leader ? PHASE_PRE : PHASE_ANY);

@@ -69,6 +69,8 @@ int emit_create(struct planner *p, int node)
 
 	if (n->birth == NONE)
 		n->birth = session_now(p, n->creator);
+	if (n->ghost && n->session == NONE)
+		n->session = n->birth;
 	if (session_now(p, n->creator) != n->birth)
 		return impossible(p, node, "its creator is in another session by then");
 	if (!forest_ns_within(p->forest, n->ns, maker->ns))

@@ -83,6 +83,11 @@ int hand_on_group(struct planner *p, int node)
 		const struct node *n = &p->nodes[node];
 		int group = n->birth_group, maker = p->nodes[n->creator].leader, r;
 
+		if (n->two_groups && n->via == VIA_PARENT && n->phase == PHASE_PRE) {
+			p->nodes[node].early = true;
+			p->nodes[node].birth_group = NONE;
+			return 0;
+		}
 		if (n->two_groups)
 			return impossible(
 				p, node, "it would have to be born in two process groups");

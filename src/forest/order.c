@@ -58,6 +58,33 @@ static int make_threads(struct planner *p, int node)
 	return r;
 }
 
+/* Leaving its group for the other one, can the process come back? */
+static bool can_return(const struct planner *p, int node, int other)
+{
+	const struct node *n = &p->nodes[node], *up;
+
+	if (node < 0 || n->now_group == other || sees(p, n->ns, n->now_group))
+		return true;
+	up = &p->nodes[p->nodes[n->now_parent].leader];
+	return session_now(p, up->leader) == session_now(p, node) && sees(p, up->ns, n->now_group);
+}
+
+/* A leader of a group, itself in another, to which it will not be able to come back later: its own
+ * group begins now. */
+static int keep_group_early(struct planner *p, int node)
+{
+	const struct node *n = &p->nodes[node], *up;
+	int r;
+
+	up = &p->nodes[p->nodes[n->parent].leader];
+	if (sees(p, n->ns, n->group) || n->now_group != n->group ||
+		(up->session == n->session && sees(p, up->ns, n->group)) ||
+		!can_return(p, node, n->ident))
+		return 0;
+	r = keep_group(p, node);
+	return r < 0 ? r : set_group(p, node, p->nodes[node].group);
+}
+
 static int create(struct planner *p, int node)
 {
 	struct node *n = &p->nodes[node];
@@ -73,8 +100,11 @@ static int create(struct planner *p, int node)
 	r = emit_create(p, node);
 	if (r == 0)
 		r = make_threads(p, node);
+	n = &p->nodes[node];
 	if (r == 0 && n->ghost && !n->is_leader && n->ident != NONE)
 		r = set_group(p, node, n->ident);
+	if (r == 0 && !n->ghost && is_absent(p, node))
+		r = keep_group_early(p, node);
 	return r;
 }
 
@@ -94,6 +124,36 @@ static int do_setsid(struct planner *p, int node)
 	n->now_group = n->ident;
 	p->idents[n->ident].now_members++;
 	return emit(p, PLAN_SETSID, node, 0, 0, 0);
+}
+
+/* Whom a process must create before it leaves its group for good. */
+static int await_leaving(struct planner *p, struct jobs *jobs, int node, int mover, int group)
+{
+	int r;
+
+	if (can_return(p, mover, group))
+		return 0;
+	for (int c = p->nodes[mover].made; c != NONE; c = p->nodes[c].next_made) {
+		const struct node *child = &p->nodes[c];
+
+		if (c == node || child->created || p->nodes[child->creator].leader != mover ||
+			child->birth_group != p->nodes[mover].now_group)
+			continue;
+		r = push(p, jobs, c, false);
+		return r < 0 ? r : 1;
+	}
+	return 0;
+}
+
+/* The creator, and maybe the leader who opens the group again, go there for the creation. */
+static int await_group(struct planner *p, struct jobs *jobs, int node, int maker, int holder)
+{
+	int group = p->nodes[node].birth_group;
+	int r = await_leaving(p, jobs, node, maker, group);
+
+	if (r == 0 && !p->idents[group].now_members)
+		r = await_leaving(p, jobs, node, holder, group);
+	return r;
 }
 
 /* What a creation waits for: pushes it and returns 1, or 0 when it can be done. */
@@ -116,7 +176,7 @@ static int await_creation(struct planner *p, struct jobs *jobs, int node)
 		else if (p->nodes[holder].is_leader && !p->nodes[holder].has_session)
 			r = push(p, jobs, holder, true);
 		else
-			return 0;
+			return await_group(p, jobs, node, maker, holder);
 	} else {
 		return 0;
 	}
@@ -195,6 +255,31 @@ static int regroup_children(struct planner *p, int node)
 	return r < 0 ? r : 0;
 }
 
+/* A child that only its parent, and only before its setsid, puts into groups. */
+static int await_early(struct planner *p, struct jobs *jobs, int node)
+{
+	const struct node *n = &p->nodes[node];
+	int holder = p->idents[n->group].holder, r = 0;
+
+	if (!n->is_leader && !p->nodes[holder].created)
+		r = push(p, jobs, holder, false);
+	else if (!n->is_leader && p->nodes[holder].is_leader && !p->nodes[holder].has_session)
+		r = push(p, jobs, holder, true);
+	else
+		for (int c = n->made; c != NONE; c = p->nodes[c].next_made) {
+			if (p->nodes[c].created || p->nodes[c].birth_group == NONE)
+				continue;
+			r = push(p, jobs, c, false);
+			return r < 0 ? r : 1;
+		}
+	if (r < 0)
+		return r;
+	return p->nodes[holder].created && (!p->nodes[holder].is_leader ||
+						   p->nodes[holder].has_session || n->is_leader)
+		       ? 0
+		       : 1;
+}
+
 static int await_setsid(struct planner *p, struct jobs *jobs, int node)
 {
 	struct node *n = &p->nodes[node];
@@ -210,6 +295,11 @@ static int await_setsid(struct planner *p, struct jobs *jobs, int node)
 		if (child->phase == PHASE_PRE && !child->created) {
 			r = push(p, jobs, n->cursor, false);
 			return r < 0 ? r : 1;
+		}
+		if (child->phase == PHASE_PRE && child->early) {
+			r = await_early(p, jobs, n->cursor);
+			if (r)
+				return r;
 		}
 		n->cursor = child->next_made;
 	}
@@ -249,7 +339,7 @@ static void link_made(struct planner *p)
 			continue;
 		maker = &p->nodes[p->nodes[p->nodes[i].creator].leader];
 		p->nodes[i].next_made = maker->cursor;
-		maker->cursor = i;
+		maker->cursor = maker->made = i;
 	}
 }
 

@@ -61,11 +61,14 @@ struct node {
 	int creator;
 	enum via via;
 	enum phase phase;
-	int next_made;	       /* the next of those whom its creator creates */
-	int birth_group;       /* identity it must be born in; NONE: any */
-	bool two_groups;       /* … or in more than one */
-	int reaper;	       /* ghosts: process that takes its children in when it ends */
-	int helper;	       /* ghost or child with which it makes inits elsewhere */
+	int made, next_made; /* whom it creates; the next whom its creator does */
+	int birth_group;     /* identity it must be born in; NONE: any */
+	bool early;	     /* its parent settles its group before the parent's setsid */
+	bool two_groups;     /* … or in more than one */
+	int reaper;	     /* ghosts: process that takes its children in when it ends */
+	int helper;	     /* ghost or child with which it makes inits elsewhere */
+	int adopts[4];	     /* inits: sessions of which it gets orphans only, if n_adopts */
+	int n_adopts;
 	struct entry *entries; /* sessions shared between its subtree and the rest */
 	size_t n_entries;
 
@@ -82,6 +85,7 @@ struct ident {
 	int holder; /* node: its task or its ghost; NONE */
 	bool is_session, is_group;
 	int members; /* processes in the session, its leader among them when it is a task */
+	bool moved;  /* the leader, a task, was further down when its session came there */
 	int place;   /* process below which the ghost of a dead session leader stands; NONE */
 	/* At work on the children of one process */
 	int heads;
@@ -104,7 +108,7 @@ struct planner {
 	int *order;	      /* processes, parents before children, from the nursery on */
 	size_t n_order;
 	struct entry **for_init; /* by namespace: what is decided on at its init (shared.h) */
-	int *ghosts; /* in the order of their creation */
+	int *ghosts;		 /* in the order of their creation */
 	size_t n_ghosts, most_ghosts;
 	int *inits; /* node that is pid 1 of a namespace, NONE */
 	struct plan_step *steps, *finish;
@@ -135,6 +139,10 @@ int emit_create(struct planner *p, int node);
 int use_children_ns(struct planner *p, int actor, int ns);
 /* Moves a process to a group, by whoever may; 0, -errno, or 1 when nobody may. */
 int set_group(struct planner *p, int node, int group);
+/* Is the process in another group than the one that it leads, and that others are in? */
+bool is_absent(const struct planner *p, int node);
+/* A ghost, child of the leader, that keeps its group in being. */
+int keep_group(struct planner *p, int leader);
 int end_ghost(struct planner *p, int ghost);
 
 /* The session a process is in at this point of the plan. */
@@ -148,6 +156,20 @@ static inline int session_now(const struct planner *p, int node)
 static inline bool sees(const struct planner *p, int ns, int ident)
 {
 	return ident < 0 ? ns == 0 : forest_ns_within(p->forest, p->idents[ident].ns, ns);
+}
+
+/* The thread that orphans come to, in the end. */
+static inline int landing(const struct planner *p, int process)
+{
+	const struct node *n = &p->nodes[process];
+
+	return n->zombie && n->threads != NONE ? n->threads : process;
+}
+
+/* Can it be chosen where the leader of the session stands, when its members come? */
+static inline bool is_free(const struct planner *p, int session)
+{
+	return session >= 0 && (p->idents[session].holder == NONE || p->idents[session].moved);
 }
 
 /* -EOPNOTSUPP about a task, with its pids. */

@@ -9,7 +9,7 @@
 
 #include "forest/planner.h"
 
-static bool is_absent(const struct planner *p, int node)
+bool is_absent(const struct planner *p, int node)
 {
 	const struct node *n = &p->nodes[node];
 
@@ -53,7 +53,7 @@ static int join_freely(struct planner *p)
 }
 
 /* A child in the leader's own group keeps it in being. */
-static int add_keeper(struct planner *p, int leader)
+int keep_group(struct planner *p, int leader)
 {
 	int r = set_group(p, leader, p->nodes[leader].ident), ghost;
 
@@ -63,6 +63,7 @@ static int add_keeper(struct planner *p, int leader)
 	if (ghost == NONE)
 		return -ENOMEM;
 	set_creator(p, ghost, leader, VIA_PARENT, PHASE_ANY);
+	p->idents[p->nodes[leader].ident].settled++;
 	return emit_create(p, ghost);
 }
 
@@ -81,7 +82,7 @@ int plan_regroup(struct planner *p)
 			if (p->nodes[i].leader != (int)i || queued[i] || !is_absent(p, (int)i))
 				continue;
 			if (turn && !p->idents[p->nodes[i].ident].settled)
-				r = add_keeper(p, (int)i);
+				r = keep_group(p, (int)i);
 			else if (!p->idents[p->nodes[i].ident].settled)
 				continue;
 			queued[i] = true;

@@ -52,7 +52,7 @@ static void decide(struct level *l, struct entry *e, enum decision decision)
 
 static bool is_contended(const struct planner *p, int session)
 {
-	return session >= 0 && p->idents[session].holder == NONE;
+	return is_free(p, session);
 }
 
 /* One fewer undecided: when one is left, it is no longer shared with another. */
@@ -78,13 +78,15 @@ static int settle_one(struct level *l, struct entry *e)
 	struct node *n = &p->nodes[e->node];
 
 	if (e->decision == CLAIMED) {
-		if (n->birth != NONE && n->birth != e->session)
+		if (n->birth != NONE && n->birth != e->session && n->ident != e->session)
 			return impossible(p, e->node, "it would have to be born in two sessions");
 		if (n->birth == NONE && !n->is_leader)
 			return impossible(p, e->node, "below it is a session that it is not in");
-		n->birth = e->session;
+		if (n->ident != e->session) /* else it is the leader, moved */
+			n->birth = e->session;
 		for (size_t i = 0; i < n->n_entries; i++)
-			if (n->entries[i].session != e->session && is_here(l, &n->entries[i]))
+			if (n->entries[i].session != e->session && n->ident != e->session &&
+				is_here(l, &n->entries[i]))
 				decide(l, &n->entries[i], CHAINED);
 	} else {
 		struct ident *s = &p->idents[e->session];
@@ -169,7 +171,7 @@ static void decide_injected(struct level *l, int session)
 	for (struct entry *e = l->first[session]; e; e = e->next) {
 		bool injected = is_for_init(p, e->node, session);
 
-		if (brother && injected && !e->holds_leader && s->holder == NONE)
+		if (brother && injected && !e->holds_leader && is_free(p, session))
 			s->place = p->nodes[p->nodes[e->node].parent].leader;
 		decide(l, e, e->holds_leader || (injected && !brother) ? CHAINED : CLAIMED);
 	}
@@ -196,7 +198,8 @@ static void decide_forced(struct level *l)
 				decide(l, e, CHAINED);
 			else if (above || !is_contended(p, s) || n->session == s || e->must)
 				decide(l, e, CLAIMED);
-			else if (!e->claimable || (n->birth != NONE && n->birth != s))
+			else if (!e->claimable ||
+				 (n->birth != NONE && n->birth != s && n->ident != s))
 				decide(l, e, CHAINED);
 		}
 	}
@@ -252,7 +255,7 @@ static int decide_level(struct level *l)
 	return r;
 }
 
-int plan_sessions(struct planner *p)
+static int try_sessions(struct planner *p)
 {
 	struct level l = {.p = p};
 	size_t most = 1;
@@ -266,8 +269,7 @@ int plan_sessions(struct planner *p)
 		struct node *n = &p->nodes[p->order[i]];
 
 		most += n->n_entries;
-		if (!n->is_leader)
-			n->birth = n->session;
+		n->birth = n->is_leader ? NONE : n->session;
 	}
 	l.first = calloc(p->forest->n_pids + 1, sizeof(struct entry *));
 	l.sessions = calloc(p->forest->n_pids + 1, sizeof(int));
@@ -290,5 +292,24 @@ int plan_sessions(struct planner *p)
 	free(l.todo);
 	free(l.open);
 	free(l.peel);
+	return r;
+}
+
+/* Each time that a leader is found to have been further down, once, all is decided anew. */
+int plan_sessions(struct planner *p)
+{
+	int r;
+
+	do {
+		for (size_t i = 0; i < p->forest->n_pids; i++) {
+			p->idents[i].members = 0;
+			p->idents[i].place = NONE;
+		}
+		for (size_t i = 1; i < p->n_order; i++)
+			p->idents[p->nodes[p->order[i]].session].members++;
+		for (size_t i = 0; i < p->forest->n_nss; i++)
+			p->for_init[i] = NULL;
+		r = try_sessions(p);
+	} while (r == -EAGAIN);
 	return r;
 }

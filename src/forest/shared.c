@@ -92,7 +92,7 @@ static int collect_subtree(struct collector *c, int node)
 	if (!e || r < 0)
 		return -ENOMEM;
 	e->count++;
-	e->holds_leader |= n->is_leader;
+	e->holds_leader |= leads_here(p, node);
 	return 0;
 }
 
@@ -104,7 +104,8 @@ static bool can_adopt(const struct planner *p, int node, int session)
 	for (int c = p->nodes[node].first; c != NONE; c = p->nodes[c].next) {
 		const struct node *n = &p->nodes[c];
 
-		if (n->parent == node && n->exit_signal == SIGCHLD)
+		if ((n->parent == node || n->parent == landing(p, node)) &&
+			n->exit_signal == SIGCHLD)
 			continue;
 		for (size_t i = 0; i < n->n_entries; i++)
 			if (n->entries[i].session == session)
@@ -113,13 +114,83 @@ static bool can_adopt(const struct planner *p, int node, int session)
 	return true;
 }
 
+/* The leader itself, which came up here later. */
+static bool is_moved(const struct planner *p, int node, int session)
+{
+	return p->nodes[node].ident == session && p->idents[session].moved;
+}
+
+/* Could the leader, an orphan by now, have been below the process once? */
+static bool can_move(const struct planner *p, int node, int session)
+{
+	int leader = session < 0 ? NONE : p->idents[session].holder, up;
+	const struct node *l;
+
+	if (leader < 0 || p->idents[session].moved)
+		return false;
+	l = &p->nodes[leader];
+	if (l->exit_signal != SIGCHLD || l->opens_ns || l->ns != p->nodes[node].ns)
+		return false;
+	up = l->parent < 0 ? -1 : p->nodes[l->parent].leader;
+	if (l->ns && p->inits[l->ns] == up)
+		return true;
+	while (node != up && node >= 0 && p->nodes[node].ns == l->ns)
+		node = p->nodes[node].parent < 0 ? -1 : p->nodes[p->nodes[node].parent].leader;
+	return node == up && (up < 0 || p->nodes[up].ns == l->ns);
+}
+
+static bool adopts(const struct planner *p, int node, int session)
+{
+	for (int i = 0; i < p->nodes[node].n_adopts; i++)
+		if (p->nodes[node].adopts[i] == session)
+			return true;
+	return false;
+}
+
+/* The uppermost inits, at or below a process, that need the session for what is below them: are
+ * they to adopt it, all of them? */
+static bool find_adopters(struct planner *p, int node, int session)
+{
+	struct node *n = &p->nodes[node];
+	bool found = false;
+
+	if (can_adopt(p, node, session) && n->n_adopts < 4 && !adopts(p, node, session)) {
+		n->adopts[n->n_adopts++] = session;
+		return true;
+	}
+	for (int c = n->first; c != NONE; c = p->nodes[c].next)
+		for (size_t i = 0; i < p->nodes[c].n_entries; i++) {
+			const struct entry *e = &p->nodes[c].entries[i];
+
+			if (e->session == session && e->must)
+				found |= find_adopters(p, c, session);
+		}
+	return found;
+}
+
+/* Another way for one of the sessions that a process cannot be born in. */
+static bool can_mend(struct planner *p, int node, const struct entry *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i].must &&
+			(p->nodes[node].is_leader || list[i].session != p->nodes[node].session) &&
+			find_adopters(p, node, list[i].session))
+			return true;
+	for (size_t i = 0; i < n; i++)
+		if (list[i].must && can_move(p, node, list[i].session)) {
+			p->idents[list[i].session].moved = true;
+			return true;
+		}
+	return false;
+}
+
 /* Of the sessions that come from outside of its subtree, the one that it is to be born in. */
 static int choose_forced(struct planner *p, int node, const struct entry *list, size_t n)
 {
 	int chosen = NONE;
 
 	for (size_t i = 0; i < n; i++) {
-		if (!list[i].must)
+		if (!list[i].must || is_moved(p, node, list[i].session))
 			continue;
 		if (!p->nodes[node].is_leader && list[i].session == p->nodes[node].session)
 			return list[i].session;
@@ -140,14 +211,18 @@ static int keep_shared(struct collector *c, int node)
 	for (size_t i = 0; i < c->n; i++) {
 		struct entry *e = &c->list[i];
 		struct ident *s = &p->idents[e->session];
-		bool own = !n->is_leader && e->session == n->session;
+		bool own = !leads_here(p, node) && e->session == n->session;
 
 		c->at[e->session] = 0;
 		if (!own && !(e->must && n->is_leader) && e->session >= 0 &&
 			e->count == s->members &&
-			(s->holder == NONE ? forest_ns_within(p->forest, s->ns, n->ns)
-					   : e->holds_leader))
+			(is_free(p, e->session) ? forest_ns_within(p->forest, s->ns, n->ns)
+						: e->holds_leader))
 			continue;
+		if (!own && adopts(p, node, e->session)) {
+			s->members -= e->count;
+			continue;
+		}
 		e->node = node;
 		e->must =
 			!e->holds_leader && (own || !can_chain(p, e) || (e->must && n->is_leader));
@@ -161,11 +236,14 @@ static int keep_shared(struct collector *c, int node)
 
 		if (forced != NONE && e->session != forced)
 			e->claimable = false;
-		if (e->must && e->session != forced) {
+		if (e->must && e->session != forced && !is_moved(p, node, e->session)) {
 			if (!can_adopt(p, node, e->session))
-				return impossible(p, node,
-					"below it are members of more sessions from outside than "
-					"it can be born in");
+				return can_mend(p, node, c->list, shared)
+					       ? -EAGAIN
+					       : impossible(p, node,
+							 "below it are members of more sessions "
+							 "from outside than "
+							 "it can be born in");
 			p->idents[e->session].members -= e->count;
 			continue;
 		}

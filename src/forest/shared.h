@@ -42,6 +42,14 @@ static inline bool is_for_init(const struct planner *p, int node, int session)
 /* Can a dead leader stand in the subtree of the process, and its orphans leave it? */
 static inline bool can_chain(const struct planner *p, const struct entry *e)
 {
-	return e->holds_leader || (e->session >= 0 && p->idents[e->session].holder == NONE &&
-					  p->idents[e->session].ns == p->nodes[e->node].ns);
+	return e->holds_leader ||
+	       (is_free(p, e->session) && p->idents[e->session].ns == p->nodes[e->node].ns);
+}
+
+/* Does the process lead its session, from where it is now? */
+static inline bool leads_here(const struct planner *p, int node)
+{
+	const struct node *n = &p->nodes[node];
+
+	return n->is_leader && !p->idents[n->ident].moved;
 }

@@ -362,11 +362,28 @@ static bool is_held_up(const struct model *m, int task)
 	return false;
 }
 
-/* The end of a namespace: all in it are killed; its init reaps them, but for others' children. */
+/* Dying inits reap what was held up until now. */
+static void let_go(struct model *m)
+{
+	bool again = true;
+
+	while (again) {
+		again = false;
+		for (int i = 1; i < m->n_tasks; i++)
+			if (m->tasks[i].state == M_ZOMBIE && m->tasks[i].leader == i &&
+				m->tasks[m->tasks[i].parent].state == M_ZOMBIE &&
+				!is_held_up(m, i)) {
+				release(m, i);
+				again = true;
+			}
+	}
+}
+
+/* The end of a namespace: all in it are killed. Their children, dead like them, go to the inits of
+ * their namespaces, which reap them, but for the children of others. */
 static void end_namespace(struct model *m, int init)
 {
 	int ns = m->tasks[init].ns;
-	bool again = true;
 
 	for (int i = ns; i < m->n_nss; i++)
 		if (model_ns_within(m, i, ns))
@@ -386,23 +403,16 @@ static void end_namespace(struct model *m, int init)
 	}
 	for (int i = 1; i < m->n_tasks; i++) {
 		struct m_task *t = &m->tasks[i];
+		int up = m->tasks[t->parent].leader;
 
-		if (i == init || t->state == M_GONE || !model_ns_within(m, t->ns, ns))
+		if (i == init || t->state == M_GONE || !model_ns_within(m, t->ns, ns) ||
+			!model_ns_within(m, m->tasks[up].ns, ns))
 			continue;
-		if (model_ns_within(m, m->tasks[t->parent].ns, ns)) {
-			t->parent = init;
+		t->parent = m->nss[m->tasks[up].ns].init;
+		if (up != t->parent)
 			t->exit_signal = SIGCHLD;
-		}
 	}
-	while (again) {
-		again = false;
-		for (int i = m->n_tasks - 1; i > 0; i--)
-			if (i != init && m->tasks[i].state == M_ZOMBIE &&
-				m->tasks[i].parent == init && !is_held_up(m, i)) {
-				release(m, i);
-				again = true;
-			}
-	}
+	let_go(m);
 }
 
 int model_exit(struct model *m, int task, int status)
@@ -436,23 +446,6 @@ int model_exit_group(struct model *m, int task, int status)
 			model_exit(m, i, status);
 	m->tasks[leader].status = status;
 	return 0;
-}
-
-/* Dying inits reap what was held up until now. */
-static void let_go(struct model *m)
-{
-	bool again = true;
-
-	while (again) {
-		again = false;
-		for (int i = 1; i < m->n_tasks; i++)
-			if (m->tasks[i].state == M_ZOMBIE && m->tasks[i].leader == i &&
-				m->tasks[m->tasks[i].parent].state == M_ZOMBIE &&
-				!is_held_up(m, i)) {
-				release(m, i);
-				again = true;
-			}
-	}
 }
 
 int model_wait(struct model *m, int actor, int child)
