@@ -15,6 +15,7 @@
 #include "call/proc.h"
 #include "call/rules.h"
 
+#define PUBLIC __attribute__((visibility("default")))
 #define NUMBER_FILE "/proc/sys/kernel/clone_extended"
 
 /*
@@ -87,7 +88,7 @@ static const char *why(int backend, bool is_forced)
 	return "the kernel, or a filter, has neither clone_extended() nor clone3() with set_tid";
 }
 
-int clone_extended_backend(const char **ret_why)
+PUBLIC int clone_extended_backend(const char **ret_why)
 {
 	int saved = errno;
 	int backend = ce_forced();
@@ -103,7 +104,7 @@ int clone_extended_backend(const char **ret_why)
 	return backend;
 }
 
-int clone_extended_use(int backend)
+PUBLIC int clone_extended_use(int backend)
 {
 	if (backend < CLONE_EXTENDED_AUTO || backend > CLONE_EXTENDED_LAST_PID) {
 		errno = EINVAL;

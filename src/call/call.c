@@ -99,6 +99,8 @@ int ce_prepare(int flags_low, int flags_high, void *child_stack, void *unused,
 			return give(-EINVAL);
 		argument[2] -= CE_UNWIND;
 	}
+	if (backend == CLONE_EXTENDED_NATIVE && !ce_native_number())
+		return give(-ENOSYS);
 	if (ce_native_number() &&
 		(backend == CLONE_EXTENDED_AUTO || backend == CLONE_EXTENDED_NATIVE))
 		return native(frame, argument);

@@ -197,7 +197,7 @@ int ce_last_pid_result(struct ce_frame *frame, long result)
 	if (result == 0)
 		return in_child(frame);
 	if (result < 0)
-		return end(frame, result == -ENOSYS ? -EINVAL : (int)result);
+		return end(frame, ce_plain_result(frame, (int)-result));
 	verdict = verdict_of(frame, (pid_t)result);
 	/* One that was killed from outside had its pid or not: nobody can tell now, and it is gone.
 	 */

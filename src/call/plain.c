@@ -48,10 +48,10 @@ int ce_plain_prepare(struct ce_frame *frame)
 	return CE_GO;
 }
 
-/* Where clone3() is missing nothing understands the upper half of the flags. */
+/* Without clone3() (a filter may say EPERM) nothing understands the upper half of the flags. */
 int ce_plain_result(struct ce_frame *frame, int error)
 {
-	if (error == ENOSYS && frame->nr == SYS_clone3)
+	if (frame->nr == SYS_clone3 && (error == ENOSYS || (error == EPERM && !ce_clone3_works())))
 		return -EINVAL;
 	return -error;
 }
