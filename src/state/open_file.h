@@ -94,10 +94,6 @@ int open_again(struct restore *restore, int fd, unsigned flags);
 /* Gives a description the flags of the image that open(2) did not (O_APPEND, O_NONBLOCK, …). */
 int open_set_flags(struct restore *restore, int fd, unsigned flags);
 
-/* What a kind keeps for a journey: size zeroed bytes, the same for the same key. NULL: no memory.
- */
-void *kind_table_get(struct arena *arena, struct kind_table **tables, const void *key, size_t size);
-
 /* owners.c: who gets the signals of a description. */
 int owner_capture(struct capture *capture, int fd, OpenFile *ret);
 /* Makes a thread the owner of what it, its process or its group owned. */

@@ -98,16 +98,27 @@ static int read_copy(struct capture *capture, Pipe *pipe, int fd, char *bytes)
 	return 0;
 }
 
-static int copy_content(struct capture *capture, Pipe *pipe, int fd)
+static int save_copy(struct capture *capture, Pipe *pipe, int fd)
 {
 	_cleanup_free_ char *bytes = malloc(pipe->length);
-	_cleanup_close_ int from = -1, to = -1;
 	struct iovec iov = {bytes, pipe->length};
-	int ends[2], ret;
-	ssize_t copied;
+	int ret;
 
 	if (!bytes)
 		return fail(capture->err, ENOMEM, "no memory for the content of a pipe");
+	ret = read_copy(capture, pipe, fd, bytes);
+	if (ret < 0)
+		return fail(capture->err, ret, "cannot read the copy of a pipe");
+	pipe->offset = image_writer_reserve(capture->writer, pipe->length);
+	return image_writer_put(capture->writer, pipe->offset, &iov, 1, capture->err);
+}
+
+static int copy_content(struct capture *capture, Pipe *pipe, int fd)
+{
+	_cleanup_close_ int from = -1, to = -1;
+	ssize_t copied;
+	int ends[2];
+
 	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
 		return fail(capture->err, errno, "cannot make a pipe");
 	from = ends[0];
@@ -117,11 +128,7 @@ static int copy_content(struct capture *capture, Pipe *pipe, int fd)
 	copied = tee(fd, to, pipe->length, SPLICE_F_NONBLOCK);
 	if (copied != (ssize_t)pipe->length)
 		return fail(capture->err, copied < 0 ? errno : EIO, "cannot copy a pipe's content");
-	ret = read_copy(capture, pipe, from, bytes);
-	if (ret < 0)
-		return fail(capture->err, ret, "cannot read the copy of a pipe");
-	pipe->offset = image_writer_reserve(capture->writer, pipe->length);
-	return image_writer_put(capture->writer, pipe->offset, &iov, 1, capture->err);
+	return save_copy(capture, pipe, from);
 }
 
 static int take_content(struct capture *capture, const struct seen_pipe *seen)
@@ -184,18 +191,18 @@ void pipes_end(struct restore *restore)
 
 int pipe_check(struct restore *restore, const OpenFile *file)
 {
-	_cleanup_close_ int from = -1, to = -1;
 	const Pipe *pipe = restore->snapshot->pipes[file->pipe];
-	int ends[2];
+	int ends[2], ret;
 
 	if (pipe->capacity <= 65536)
 		return 0;
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return fail(restore->err, errno, "cannot make a pipe");
-	from = ends[0];
-	to = ends[1];
-	if (fcntl(to, F_SETPIPE_SZ, (int)pipe->capacity) < 0)
-		return fail(restore->err, errno,
+	ret = fcntl(ends[1], F_SETPIPE_SZ, (int)pipe->capacity) < 0 ? -errno : 0;
+	close(ends[0]);
+	close(ends[1]);
+	if (ret < 0)
+		return fail(restore->err, ret,
 			"cannot make a pipe of %u bytes (/proc/sys/fs/pipe-max-size)",
 			pipe->capacity);
 	return 0;
