@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <sys/syscall.h>
 
+#include "state/kinds.h"
+
 typedef int (*restore_hook)(struct restore *restore, struct stub *stub, struct calls *calls);
 typedef restore_hook (*hook_of)(const struct state_kind *kind);
 
@@ -44,7 +46,7 @@ static int in_stub(struct rebuild *rebuild, struct stub *stub, hook_of of, bool 
 
 	if (ret == 0)
 		ret = run_kinds(rebuild, stub, of, &calls);
-	if (ret == 0 && last && stub->leader == stub)
+	if (ret == 0 && last && stub_speaks(stub))
 		calls_must(&calls, "cannot let go of the controller", SYS_close,
 			(uint64_t)rebuild->restore.controller_fd, 0, 0, 0, 0, 0);
 	/* A thread that created others last stands in the middle of that call: it leaves it. */

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "state/files_table.h"
 #include "state/kinds.h"
 
 #define SECOND 1000000000LL
@@ -120,12 +121,12 @@ static int clocks_survey(struct capture *capture, struct live_process *process)
 
 	if (process->zombie)
 		return 0;
-	inode = proc_inode(process->pid, "ns/time");
-	children = proc_inode(process->pid, "ns/time_for_children");
+	inode = proc_inode(live_tid(process), "ns/time");
+	children = proc_inode(live_tid(process), "ns/time_for_children");
 	/* 0: it has ended since it was found. */
 	if (!inode || !children)
 		return 0;
-	first = root->zombie ? 0 : proc_inode(root->pid, "ns/time");
+	first = root->zombie ? 0 : proc_inode(live_tid(root), "ns/time");
 	if (inode != children)
 		refuse(capture->refusals, process, "it has made a time namespace for its children");
 	else if (first && inode != first)
@@ -141,7 +142,7 @@ static int clocks_take_shared(struct capture *capture)
 
 	if (!clocks)
 		return fail(capture->err, ENOMEM, "clocks");
-	r = read_offsets(capture->tree->processes[0]->pid, &offsets, capture->err);
+	r = read_offsets(live_tid(capture->tree->processes[0]), &offsets, capture->err);
 	if (r == 0)
 		r = host_now(&host, capture->err);
 	if (r < 0)

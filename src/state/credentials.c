@@ -302,10 +302,6 @@ static int credentials_restore(struct restore *restore, struct stub *stub, struc
 			calls_must(calls, "no_new_privs", SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0,
 				0, 0);
 	}
-	/* A change of credentials resets it. */
-	if (stub->thread->parent_death_signal)
-		calls_must(calls, "parent death signal", SYS_prctl, PR_SET_PDEATHSIG,
-			stub->thread->parent_death_signal, 0, 0, 0, 0);
 	return 0;
 }
 

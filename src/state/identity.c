@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "state/files_table.h"
 #include "state/open_file.h"
 
 #ifndef MEMBARRIER_CMD_GET_REGISTRATIONS
@@ -69,9 +70,9 @@ static int identity_take(
 	if (!identity)
 		return fail(capture->err, ENOMEM, "identity");
 	ret->identity = identity;
-	r = read_number(capture, process->pid, "oom_score_adj", 10, &adjustment);
+	r = read_number(capture, live_tid(process), "oom_score_adj", 10, &adjustment);
 	if (r == 0)
-		r = read_number(capture, process->pid, "coredump_filter", 16, &filter);
+		r = read_number(capture, live_tid(process), "coredump_filter", 16, &filter);
 	if (r < 0)
 		return r;
 	identity->oom_score_adj = (int32_t)adjustment;

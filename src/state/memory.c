@@ -22,7 +22,6 @@
 #include "state/content.h"
 #include "state/files_table.h"
 #include "state/kinds.h"
-#include "state/open_file.h"
 #include "state/shared_memory.h"
 #include "task/proc.h"
 
@@ -331,10 +330,17 @@ static int take_places(
 {
 	const struct memory_notes *notes = process->notes[NOTE_MEMORY];
 	const struct task_status *status = &process->threads[0].status;
-	char *auxv;
+	struct task_status other;
+	char *auxv, task[48];
 	size_t size;
 	int r = proc_read(capture->arena, live_tid(process), "auxv", &auxv, &size, capture->err);
 
+	if (r == 0 && process->threads[0].dead) {
+		/* Of a leader that has exited /proc tells none of this. */
+		snprintf(task, sizeof(task), "%d/task/%d", process->pid, live_tid(process));
+		r = proc_status(capture->arena, task, true, &other, capture->err);
+		status = &other;
+	}
 	if (r < 0)
 		return r;
 	ret->auxv.data = (uint8_t *)auxv;

@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "state/files.h"
+#include "state/files_table.h"
 #include "state/pull.h"
 
 /* The place is one for all threads; what clone(CLONE_FS) shares beyond that would be lost. */
@@ -50,7 +50,7 @@ static int place_take(
 		return fail(capture->err, r, "working directory");
 	/* What is not below the reader's root, such as that of another mount namespace, is "/" too.
 	 */
-	len = proc_link(process->pid, "root", root, sizeof(root));
+	len = proc_link(live_tid(process), "root", root, sizeof(root));
 	if (len == 1 && root[0] == '/')
 		return 0;
 	r = file_refer(capture, process, "root", &place->root);

@@ -40,7 +40,7 @@ static int registers_take(struct capture *capture, struct live_process *process,
 	arch_registers regs = thread->registers;
 
 	(void)calls;
-	arch_find_restarted_call(process->pid, &regs);
+	arch_find_restarted_call(thread->tid, &regs);
 	arch_for_new_task(&regs);
 	ret->blocked = thread->mask;
 	ret->registers.data = arena_copy(capture->arena, &regs, sizeof(regs));

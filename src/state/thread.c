@@ -191,10 +191,21 @@ static int thread_restore(struct restore *restore, struct stub *stub, struct cal
 	return 0;
 }
 
+/* After the credentials, a change of which resets it, and after the ends of all that have been a
+ * parent while the tree was built. */
+static int thread_finish(struct restore *restore, struct stub *stub, struct calls *calls)
+{
+	if (stub->thread->parent_death_signal)
+		calls_must(calls, "parent death signal", SYS_prctl, PR_SET_PDEATHSIG,
+			stub->thread->parent_death_signal, 0, 0, 0, 0);
+	return 0;
+}
+
 const struct state_kind thread_kind = {
 	.name = "thread",
 	.survey = thread_survey,
 	.ask_thread = thread_ask,
 	.take_thread = thread_take,
 	.restore_thread = thread_restore,
+	.finish = thread_finish,
 };

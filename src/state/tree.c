@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "state/files_table.h"
 #include "state/kinds.h"
 
 #define NUMBER_SIZE 24
@@ -88,7 +89,7 @@ static int namespace_of(struct capture *capture, const struct live_process *proc
 static int children_namespace_of(
 	struct capture *capture, const struct live_process *process, int own)
 {
-	uint64_t inode = proc_inode(process->pid, "ns/pid_for_children");
+	uint64_t inode = proc_inode(live_tid(process), "ns/pid_for_children");
 	int index, fd;
 
 	/* Nobody is in it yet: then the link leads nowhere. */
@@ -98,7 +99,7 @@ static int children_namespace_of(
 	index = known_namespace(capture->snapshot, inode);
 	if (index >= 0)
 		return index;
-	fd = proc_open(process->pid, "ns/pid_for_children", O_RDONLY);
+	fd = proc_open(live_tid(process), "ns/pid_for_children", O_RDONLY);
 	if (fd < 0)
 		return fail(capture->err, fd, "pid namespace for children");
 	return namespace_of_fd(capture, fd);

@@ -47,12 +47,21 @@ static bool is_free(const char *slot)
 	       memcmp(slot, code, arch_interpreter_end()) == 0;
 }
 
+/* /proc shows no memory of a leader that has exited. */
+static pid_t thread_with_memory(const struct live_process *process)
+{
+	for (size_t i = 0; i < process->nr_threads; i++)
+		if (process->threads[i].seized)
+			return process->threads[i].tid;
+	return process->pid;
+}
+
 static int find_plant(struct borrowed *borrowed, struct reprise_error *err)
 {
 	char slots[MAX_SLOTS * SLOT_SIZE];
 	uint64_t address;
 	size_t size;
-	int r = vdso_padding(borrowed->process->pid, &address, &size);
+	int r = vdso_padding(thread_with_memory(borrowed->process), &address, &size);
 
 	if (r < 0)
 		return fail(err, r, "it has no vdso, whose padding is needed to run calls in it");
@@ -288,7 +297,7 @@ int borrow_process(
 	borrowed->hand.local = borrowed->room;
 	if (!borrowed->room)
 		return fail(err, ENOMEM, "no memory for calls");
-	borrowed->memory = proc_open(process->pid, "mem", O_RDWR);
+	borrowed->memory = proc_open(thread_with_memory(process), "mem", O_RDWR);
 	if (borrowed->memory < 0)
 		return fail(err, borrowed->memory, "cannot open its memory");
 	r = find_plant(borrowed, err);

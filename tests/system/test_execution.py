@@ -171,3 +171,76 @@ def test_clocks_go_on_twice(frame):
     lines = [line for line in frame.text().split("\n") if line and line[0].isdigit()]
     values = [int(line.split()[0]) for line in lines]
     assert values == sorted(values), lines
+
+
+def test_restartable_sequence(frame):
+    box = frame.start([frame.program("exec_rseq")])
+    frame.wait_text("ready\n")
+    for number in range(3):
+        box.checkpoint(f"image{number}", stop=False)
+    for number in range(3, 5):
+        box = frame.restart(box.checkpoint(f"image{number}"))
+    (frame.path / "go").touch()
+    box.wait_gone()
+    assert sorted(frame.text().split()) == sorted("ready aborts 1 sequence kept sequence kept end".split())
+
+
+def test_first_thread_has_ended(frame):
+    box = frame.start([frame.program("exec_leader")])
+    (frame.path / "leave").touch()
+    poll(lambda: fields_of(box.pid)["State"][0] == "Z")
+    (frame.path / "left").touch()
+    frame.wait_text("ready\n")
+    for number in range(2):
+        box = frame.restart(box.checkpoint(f"image{number}"))
+        poll(lambda: fields_of(box.pid)["State"][0] == "Z")
+    (frame.path / "go").touch()
+    box.wait_gone()
+    assert frame.text() == "begun\nready\npid 1, interval 2000, left 1\nhandler of 34\nend\n"
+
+
+def test_no_signal_comes_from_the_building(frame):
+    box = frame.start([frame.program("exec_children")])
+    frame.wait_text("ready\n")
+    for number in range(2):
+        box = frame.restart(box.checkpoint(f"image{number}"))
+    (frame.path / "look").touch()
+    frame.wait_text("seen")
+    (frame.path / "go").touch()
+    box.wait_gone()
+    assert frame.text() == ("orphan's parent ended with 4\nready\nseen 0\ndead: 7\nalive: 3\n"
+                            "orphan: 9\nend\n")
+
+
+@pytest.mark.parametrize("what, word", [
+    ("seccomp", "a seccomp filter"), ("dispatch", "dispatches its system calls"),
+    ("traced", "is traced by process"), ("fs", "shared with its parent (CLONE_FS)"),
+    ("thread_fs", "a working directory of its own"), ("time", "a time namespace for its children")])
+def test_refused(frame, what, word):
+    box = frame.start([frame.program("exec_refused"), what])
+    frame.wait_text("ready\n")
+    done = box.checkpoint(ok=False)
+    assert done.returncode == 1 and word in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (frame.path / "image").exists()
+    (frame.path / "go").touch()
+    frame.wait_text("end\n")
+
+
+# A 32-bit program that waits, without any library.
+WAITS_32 = """
+.globl _start
+_start: mov $29, %eax
+        int $0x80
+        jmp _start
+"""
+
+
+def test_32_bit_is_refused(frame):
+    (frame.path / "waits.s").write_text(WAITS_32)
+    frame.run(["as", "--32", "-o", str(frame.path / "waits.o"), str(frame.path / "waits.s")])
+    frame.run(["ld", "-m", "elf_i386", "-o", str(frame.path / "waits"), str(frame.path / "waits.o")])
+    box = frame.start([frame.path / "waits"])
+    done = box.checkpoint(ok=False)
+    assert done.returncode == 1 and "32-bit" in done.stderr, done.stderr
+    assert exists(box.pid)
