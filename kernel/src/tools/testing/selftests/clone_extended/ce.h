@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What the tests of clone_extended() share. One program includes it once. */
+#ifndef CE_H
+#define CE_H
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/types.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "../kselftest.h"
+
+#ifndef CLONE_PIDFD
+#define CLONE_PIDFD 0x00001000
+#endif
+#ifndef __aligned
+#define __aligned(x) __attribute__((__aligned__(x)))
+#endif
+#define CE_CLEAR_SIGHAND_HIGH 1 /* CLONE_CLEAR_SIGHAND, bit 32 */
+#define CE_MAX_DEPTH 32 /* MAX_PID_NS_LEVEL */
+#define CE_LEVELS (CE_MAX_DEPTH + 2)
+#define CE_LIMIT 300 /* seconds for one case; the machine may be emulated */
+
+struct clone_tid_info {
+	void *parent_tid;
+	void *child_tid;
+};
+
+struct pid_set {
+	int num_pids;
+	pid_t *pids;
+};
+
+/*
+ * ce_asm(nr, flags_low, flags_high, stack, unused, tid_ptrs, pid_setp)
+ * A child with a stack of its own finds a function and its argument there.
+ */
+long ce_asm(long nr, long low, long high, void *stack, void *unused,
+	    struct clone_tid_info *tids, struct pid_set *set);
+
+#if defined(__x86_64__)
+asm(".text\n.globl ce_asm\nce_asm:\n"
+    "	mov %rdi, %rax\n	mov %rsi, %rdi\n	mov %rdx, %rsi\n"
+    "	mov %rcx, %rdx\n	mov %r8, %r10\n	mov %r9, %r8\n"
+    "	mov 8(%rsp), %r9\n	syscall\n"
+    "	test %rax, %rax\n	jnz 1f\n	test %rdx, %rdx\n	jz 1f\n"
+    "	xor %ebp, %ebp\n	pop %rax\n	pop %rdi\n	call *%rax\n"
+    "	mov %eax, %edi\n	mov $60, %eax\n	syscall\n"
+    "1:	ret\n");
+#elif defined(__i386__)
+asm(".text\n.globl ce_asm\nce_asm:\n"
+    "	push %ebp\n	push %ebx\n	push %esi\n	push %edi\n"
+    "	mov 20(%esp), %eax\n	mov 24(%esp), %ebx\n	mov 28(%esp), %ecx\n"
+    "	mov 32(%esp), %edx\n	mov 36(%esp), %esi\n	mov 40(%esp), %edi\n"
+    "	mov 44(%esp), %ebp\n	int $0x80\n"
+    "	test %eax, %eax\n	jnz 1f\n	test %edx, %edx\n	jz 1f\n"
+    "	xor %ebp, %ebp\n	pop %eax\n	call *%eax\n"
+    "	mov %eax, %ebx\n	mov $1, %eax\n	int $0x80\n"
+    "1:	pop %edi\n	pop %esi\n	pop %ebx\n	pop %ebp\n	ret\n");
+#elif defined(__aarch64__)
+asm(".text\n.globl ce_asm\nce_asm:\n"
+    "	mov x8, x0\n	mov x0, x1\n	mov x1, x2\n	mov x2, x3\n"
+    "	mov x3, x4\n	mov x4, x5\n	mov x5, x6\n	svc 0\n"
+    "	cbnz x0, 1f\n	cbz x2, 1f\n"
+    "	ldr x9, [sp]\n	ldr x0, [sp, #8]\n	add sp, sp, #16\n"
+    "	mov x29, #0\n	blr x9\n	mov x8, #93\n	svc 0\n"
+    "1:	ret\n");
+#else
+#error "clone_extended() is not wired up here"
+#endif
+
+static long ce_nr;
+static int ce_failures;
+
+/* The call's number, from where programs are to take it. */
+static inline void ce_find(void)
+{
+	FILE *f = fopen("/proc/sys/kernel/clone_extended", "r");
+
+	if (!f || fscanf(f, "%ld", &ce_nr) != 1)
+		ksft_exit_skip("no /proc/sys/kernel/clone_extended\n");
+	fclose(f);
+}
+
+/* The call itself: the pid, 0 in the child, or -errno. */
+static inline long ce_call(int low, int high, void *stack, void *unused,
+			   struct clone_tid_info *tids, struct pid_set *set)
+{
+	return ce_asm(ce_nr, low, high, stack, unused, tids, set);
+}
+
+/* Prepare a stack for ce_call() on which the child calls fn(arg). */
+static inline void *ce_stack(void *base, size_t size, int (*fn)(void *), void *arg)
+{
+	void **sp = (void **)(((uintptr_t)base + size - 64) & ~(uintptr_t)15);
+
+#if defined(__i386__)
+	sp -= 1; /* the argument is what has to be aligned */
+#endif
+	sp[0] = (void *)fn;
+	sp[1] = arg;
+	return sp;
+}
+
+static inline __printf(2, 3) void ce_expect(bool good, const char *fmt, ...)
+{
+	va_list args;
+	char text[300];
+
+	if (good)
+		return;
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	dprintf(1, "# %s\n", text);
+	ce_failures++;
+}
+
+/* Expect a result of the call; where it made a task against expectation, end that. */
+static inline void ce_expect_error(long got, int want, const char *what)
+{
+	if (got == 0)
+		_exit(99);
+	if (got > 0) {
+		kill(got, SIGKILL);
+		waitpid(got, NULL, __WALL);
+	}
+	ce_expect(got == -want, "%s: %ld, not -%d (%s)", what, got, want, strerror(want));
+}
+
+/* What the kernel says of a task through its pidfd: its pid on each level. */
+static inline int ce_nspid(int pidfd, pid_t *pids)
+{
+	char path[64], line[1024];
+	int levels = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	f = fopen(path, "r");
+	while (f && fgets(line, sizeof(line), f)) {
+		char *at = line + 6, *end;
+
+		if (strncmp(line, "NSpid:", 6))
+			continue;
+		for (; levels < CE_LEVELS; levels++, at = end) {
+			pids[levels] = strtol(at, &end, 10);
+			if (end == at)
+				break;
+		}
+	}
+	if (f)
+		fclose(f);
+	return levels;
+}
+
+struct ce_child {
+	long ret; /* the pid, or -errno */
+	int pidfd;
+	int levels;
+	pid_t nspid[CE_LEVELS];
+};
+
+/* Create a child that waits to be killed, and note its pids. */
+static inline struct ce_child ce_spawn(int flags, struct pid_set *set)
+{
+	struct ce_child child = { .pidfd = -1 };
+	struct clone_tid_info tids = { .parent_tid = &child.pidfd };
+
+	child.ret = ce_call(flags | CLONE_PIDFD | SIGCHLD, 0, NULL, NULL, &tids, set);
+	if (child.ret == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	if (child.ret > 0)
+		child.levels = ce_nspid(child.pidfd, child.nspid);
+	return child;
+}
+
+static inline void ce_end(struct ce_child *child)
+{
+	if (child->ret <= 0)
+		return;
+	syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0);
+	ce_expect(waitpid(child->ret, NULL, __WALL) == child->ret, "wait for %ld: %s",
+		  child->ret, strerror(errno));
+	close(child->pidfd);
+}
+
+/* Spawn with a set: the child has what is chosen in it, on levels levels. */
+static inline void ce_expect_pids(int flags, pid_t *pids, int n, int levels)
+{
+	struct pid_set set = { .num_pids = n, .pids = pids };
+	struct ce_child child = ce_spawn(flags, &set);
+	int extra = flags & CLONE_NEWPID ? 1 : 0;
+	int i, at = levels - n;
+
+	ce_expect(child.ret > 0, "a set of %d on %d levels: %s", n, levels,
+		  strerror(-child.ret));
+	if (child.ret <= 0)
+		return;
+	ce_expect(child.levels == levels + extra, "%d levels, not %d", child.levels,
+		  levels + extra);
+	for (i = 0; i < n; i++)
+		ce_expect(!pids[i] || child.nspid[at + i] == pids[i],
+			  "level %d: pid %d, not %d", at + i, child.nspid[at + i], pids[i]);
+	if (extra)
+		ce_expect(child.nspid[levels] == 1, "pid %d in a new namespace",
+			  child.nspid[levels]);
+	ce_end(&child);
+}
+
+/* A pid that no other level of a case uses. */
+static inline pid_t ce_pid(int level, int turn)
+{
+	return 5000 + 40 * turn + level;
+}
+
+static inline int ce_pid_max(void)
+{
+	FILE *f = fopen("/proc/sys/kernel/pid_max", "r");
+	int max = 0;
+
+	if (f && fscanf(f, "%d", &max) != 1)
+		max = 0;
+	if (f)
+		fclose(f);
+	return max;
+}
+
+static inline int ce_wait_status(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, __WALL) != pid) {
+		if (errno != EINTR)
+			return 98;
+	}
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 100 + WTERMSIG(status);
+}
+
+/* Run fn(depth) that many pid namespaces further in, as an ordinary task; 0 if it was content. */
+static inline int ce_at_depth(int depth, int left, void (*fn)(int depth))
+{
+	pid_t pid;
+
+	if (left && unshare(CLONE_NEWPID)) {
+		ksft_print_msg("unshare: %s\n", strerror(errno));
+		return 97;
+	}
+	pid = fork();
+	if (pid < 0)
+		return 96;
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		alarm(CE_LIMIT);
+		ce_failures = 0;
+		if (left)
+			_exit(ce_at_depth(depth, left - 1, fn));
+		fn(depth);
+		_exit(ce_failures ? 1 : 0);
+	}
+	return ce_wait_status(pid);
+}
+
+struct ce_case {
+	const char *name;
+	void (*fn)(int depth);
+};
+
+/* Each case in a process of its own, so that unshare() of one leaves the next alone. */
+static inline void ce_run(const struct ce_case *cases, int count, const int *depths, int n)
+{
+	int i, k;
+
+	for (k = 0; k < n; k++) {
+		for (i = 0; i < count; i++) {
+			pid_t pid;
+			int status;
+
+			fflush(stdout);
+			pid = fork();
+			if (pid == 0)
+				_exit(ce_at_depth(depths[k], depths[k], cases[i].fn));
+			status = pid < 0 ? 95 : ce_wait_status(pid);
+			ksft_test_result(status == 0, "%s, depth %d (status %d)\n",
+					 cases[i].name, depths[k], status);
+		}
+	}
+}
+
+static inline void ce_begin(void)
+{
+	ksft_print_header();
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	ce_find();
+}
+
+static inline int ce_finish(void)
+{
+	ksft_set_plan(ksft_test_num());
+	ksft_finished();
+	return 1;
+}
+
+#endif /* CE_H */
