@@ -174,6 +174,17 @@ static int sibling_in_group(struct planner *p, int child, int leader, int group)
 	return ghost;
 }
 
+int adopt(struct planner *p, int child)
+{
+	int leader = p->idents[p->nodes[child].birth].holder, maker;
+
+	maker = orphan_maker(p, child, leader, true);
+	if (maker == NONE)
+		return -ENOMEM;
+	set_creator(p, child, maker, VIA_ORPHAN, PHASE_ANY);
+	return 0;
+}
+
 static int from_below(struct planner *p, int child)
 {
 	int leader = p->idents[p->nodes[child].birth].holder, maker;

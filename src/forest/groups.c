@@ -63,17 +63,35 @@ static int need_group(struct planner *p, int node, int group, int session)
 	}
 	if (can_join(p, node, group, session))
 		return 0;
-	if (n->birth_group != NONE && n->birth_group != group)
+	/* Of two, the one that its parent could not put it in, before its setsid. */
+	if (n->birth_group != NONE && n->birth_group != group) {
 		n->two_groups = true;
+		if (!sees(p, n->parent < 0 ? 0 : p->nodes[n->parent].ns, n->birth_group))
+			return 0;
+	}
 	n->birth_group = group;
 	return 0;
 }
 
 int need_own_group(struct planner *p, int node)
 {
+	struct node *n = &p->nodes[node];
+	int r = n->is_leader ? 0 : need_group(p, node, n->group, n->session);
+
+	/* It has to be in its own for others' sake, too. */
+	if (r == 0 && n->birth_group == n->group && is_absent(p, node))
+		n->two_groups = true;
+	return r;
+}
+
+/* Can the creator not be in this group as well, because of another that it cannot come back to? */
+static bool is_torn(const struct planner *p, int node, int group, int session)
+{
 	const struct node *n = &p->nodes[node];
 
-	return n->is_leader ? 0 : need_group(p, node, n->group, n->session);
+	if (n->birth_group != NONE && n->birth_group != group && !can_join(p, node, group, session))
+		return true;
+	return !n->is_leader && n->group != group && !can_join(p, node, n->group, n->session);
 }
 
 /* What a process must be born in, its creator must be in: up to one who can join it. */
@@ -85,6 +103,9 @@ int hand_on_group(struct planner *p, int node)
 
 		if (n->two_groups && n->via == VIA_PARENT && n->phase == PHASE_PRE) {
 			p->nodes[node].early = true;
+			p->nodes[node].two_groups = false;
+			if (!sees(p, p->nodes[maker].ns, group))
+				continue;
 			p->nodes[node].birth_group = NONE;
 			return 0;
 		}
@@ -96,6 +117,18 @@ int hand_on_group(struct planner *p, int node)
 				return impossible(p, node,
 					"in a process group that its creator was never in");
 			return 0;
+		}
+		if (maker >= 0 && !p->nodes[maker].ghost && n->birth_group != NONE &&
+			is_torn(p, maker, group, n->birth)) {
+			if (n->via == VIA_PARENT && p->nodes[maker].opens_ns &&
+				n->exit_signal == SIGCHLD &&
+				(n->parent == maker || n->parent == landing(p, maker))) {
+				r = adopt(p, node);
+				if (r < 0)
+					return r;
+				continue;
+			}
+			p->nodes[maker].two_groups = true;
 		}
 		r = need_group(p, maker, group, n->birth);
 		if (r < 0)

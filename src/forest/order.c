@@ -76,6 +76,8 @@ static int keep_group_early(struct planner *p, int node)
 	const struct node *n = &p->nodes[node], *up;
 	int r;
 
+	if (n->early)
+		return keep_group(p, node);
 	up = &p->nodes[p->nodes[n->parent].leader];
 	if (sees(p, n->ns, n->group) || n->now_group != n->group ||
 		(up->session == n->session && sees(p, up->ns, n->group)) ||

@@ -126,6 +126,8 @@ int plan_ghost_numbers(struct planner *p, struct plan *plan);
 
 int make_group_ghosts(struct planner *p);
 int need_own_group(struct planner *p, int node);
+/* An orphan to an init, of a ghost that the leader of its session brings in. */
+int adopt(struct planner *p, int child);
 int hand_on_group(struct planner *p, int node);
 
 /* A new ghost; NONE without memory. Pointers into nodes are void after it. */

@@ -134,7 +134,7 @@ static bool can_move(const struct planner *p, int node, int session)
 	up = l->parent < 0 ? -1 : p->nodes[l->parent].leader;
 	if (l->ns && p->inits[l->ns] == up)
 		return true;
-	while (node != up && node >= 0 && p->nodes[node].ns == l->ns)
+	while (node != up && node >= 0 && node != leader && p->nodes[node].ns == l->ns)
 		node = p->nodes[node].parent < 0 ? -1 : p->nodes[p->nodes[node].parent].leader;
 	return node == up && (up < 0 || p->nodes[up].ns == l->ns);
 }
