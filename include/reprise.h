@@ -21,10 +21,10 @@ extern "C" {
 
 /* Where a call failed. All zero before the first use. */
 struct reprise_error {
-	int code;	 /* errno value, positive; 0: no failure noted */
-	bool has_word;	 /* the system has a word for it: strerror(code) belongs to the line */
-	char phase[32];	 /* "freeze", "plan", … */
-	char task[128];	 /* its pids, outermost first; empty when it is not about one task */
+	int code;	  /* errno value, positive; 0: no failure noted */
+	bool has_word;	  /* the system has a word for it: strerror(code) belongs to the line */
+	char phase[32];	  /* "freeze", "plan", … */
+	char task[128];	  /* its pids, outermost first; empty when it is not about one task */
 	char thing[2048]; /* what was tried, on what */
 };
 
@@ -35,14 +35,14 @@ void reprise_error_line(const struct reprise_error *err, char *line, size_t size
  * bytes), total 0 when it is not known. May be NULL. */
 struct reprise_watcher {
 	void (*phase)(void *arg, const char *phase, double seconds_so_far);
-	void (*progress)(void *arg, const char *phase, unsigned long long done,
-		unsigned long long total);
+	void (*progress)(
+		void *arg, const char *phase, unsigned long long done, unsigned long long total);
 	void *arg;
 };
 
 struct reprise_checkpoint_options {
-	size_t size;	     /* sizeof(struct reprise_checkpoint_options) */
-	bool stop;	     /* end the tasks once the image is complete and safe on disk */
+	size_t size; /* sizeof(struct reprise_checkpoint_options) */
+	bool stop;   /* end the tasks once the image is complete and safe on disk */
 	const struct reprise_watcher *watcher;
 };
 
@@ -55,12 +55,12 @@ int reprise_checkpoint(pid_t root, const char *dir,
 	const struct reprise_checkpoint_options *options, struct reprise_error *err);
 
 struct reprise_restart_options {
-	size_t size;	     /* sizeof(struct reprise_restart_options) */
-	bool detach;	     /* the root is left to the nearest subreaper, not kept as a child */
-	bool outer_pids;     /* also the pids in the namespaces outside the container */
-	bool host_clocks;    /* CLOCK_MONOTONIC and CLOCK_BOOTTIME are the host's: no time namespace */
-	bool new_pidns;	     /* a plain tree goes into a pid namespace of its own */
-	pid_t into_pidns;    /* the tree goes into this task's pid namespace; 0: the caller's */
+	size_t size;	  /* sizeof(struct reprise_restart_options) */
+	bool detach;	  /* the root is left to the nearest subreaper, not kept as a child */
+	bool outer_pids;  /* also the pids in the namespaces outside the container */
+	bool host_clocks; /* CLOCK_MONOTONIC and CLOCK_BOOTTIME are the host's: no time namespace */
+	bool new_pidns;	  /* a plain tree goes into a pid namespace of its own */
+	pid_t into_pidns; /* the tree goes into this task's pid namespace; 0: the caller's */
 	unsigned wait_seconds; /* how long to wait for taken pids to become free */
 	const struct reprise_watcher *watcher;
 };
@@ -70,8 +70,8 @@ struct reprise_restart_options {
  * detach it is the caller's child, and is waited for with waitpid(). On failure nothing is left
  * behind.
  */
-int reprise_restart(const char *dir, const struct reprise_restart_options *options,
-	pid_t *ret_root, struct reprise_error *err);
+int reprise_restart(const char *dir, const struct reprise_restart_options *options, pid_t *ret_root,
+	struct reprise_error *err);
 
 /* One thing that checkpoint or restart wants of the kernel, or of the caller's privileges. */
 struct reprise_need {

@@ -36,19 +36,19 @@ static inline void closedir_ptr(DIR **dir)
 #define _cleanup_closedir_ __attribute__((cleanup(closedir_ptr)))
 
 /* Hands over what a cleanup variable owns. */
-#define take_fd(fd)                                                                                \
-	({                                                                                         \
-		int *_from = &(fd);                                                                \
-		int _fd = *_from;                                                                  \
-		*_from = -1;                                                                       \
-		_fd;                                                                               \
+#define take_fd(fd)                 \
+	({                          \
+		int *_from = &(fd); \
+		int _fd = *_from;   \
+		*_from = -1;        \
+		_fd;                \
 	})
-#define take_ptr(ptr)                                                                              \
-	({                                                                                         \
-		__auto_type _from = &(ptr);                                                        \
-		__auto_type _ptr = *_from;                                                         \
-		*_from = NULL;                                                                     \
-		_ptr;                                                                              \
+#define take_ptr(ptr)                       \
+	({                                  \
+		__auto_type _from = &(ptr); \
+		__auto_type _ptr = *_from;  \
+		*_from = NULL;              \
+		_ptr;                       \
 	})
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))

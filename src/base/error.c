@@ -18,7 +18,7 @@ static int note(struct reprise_error *err, int code, const char *thing, va_list 
 	return code ? -code : -EINVAL;
 }
 
-int fail(struct reprise_error *err, int code, const char *thing, ...)
+int error_note(struct reprise_error *err, int code, const char *thing, ...)
 {
 	va_list args;
 	int ret;
@@ -31,7 +31,7 @@ int fail(struct reprise_error *err, int code, const char *thing, ...)
 	return ret;
 }
 
-int fail_over(struct reprise_error *err, int code, const char *thing, ...)
+int error_note_over(struct reprise_error *err, int code, const char *thing, ...)
 {
 	va_list args;
 	int ret;

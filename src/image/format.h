@@ -38,7 +38,8 @@ static inline uint64_t image_pieces(uint64_t pages_size)
 }
 
 /* Notes why an image is refused and returns -EBADMSG. */
-int bad_image(struct reprise_error *err, const char *why, ...)
+#define bad_image(err, ...) error_below_zero(note_bad_image(err, __VA_ARGS__))
+int note_bad_image(struct reprise_error *err, const char *why, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* Checks header and table of a "snapshot" file; *ret points to its body. */

@@ -9,7 +9,7 @@
 #include "image/format.h"
 #include "image/image.h"
 
-int bad_image(struct reprise_error *err, const char *why, ...)
+int note_bad_image(struct reprise_error *err, const char *why, ...)
 {
 	char text[512];
 	va_list args;

@@ -257,7 +257,6 @@ END_TEST
 START_TEST(many_parts_are_put_in_order)
 {
 	enum { PARTS = 3000 };
-	_cleanup_arena_ struct arena *arena = arena_new();
 	_cleanup_free_ struct iovec *iov = calloc(PARTS, sizeof(*iov));
 	_cleanup_free_ char *data = malloc(PARTS * 37), *found = malloc(PARTS * 37);
 	struct reprise_error err = {0};
