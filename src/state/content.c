@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "state/open_file.h"
 #include "task/proc.h"
 
 #define BUFFER_SIZE ((size_t)2 << 20)

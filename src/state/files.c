@@ -20,7 +20,6 @@
 #include "state/content.h"
 #include "state/files_table.h"
 #include "state/kinds.h"
-#include "state/open_file.h"
 #include "task/proc.h"
 
 #define BUCKETS 1024
@@ -267,9 +266,9 @@ static int refer(struct capture *capture, struct live_process *process, const ch
 	struct known key = {0}, *known;
 	int r;
 
+	*look = (struct look){.process = process, .tid = live_tid(process), .link = link};
 	if (!table)
 		return fail(capture->err, ENOMEM, "cannot note a file");
-	*look = (struct look){.process = process, .tid = live_tid(process), .link = link};
 	r = follow(look);
 	if (r < 0)
 		return r;

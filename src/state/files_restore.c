@@ -15,7 +15,6 @@
 #include "state/content.h"
 #include "state/files.h"
 #include "state/files_table.h"
-#include "state/open_file.h"
 
 #define NOT_FOR_AGAIN (O_CREAT | O_EXCL | O_TRUNC | O_TMPFILE)
 #define TRIES 100

@@ -17,7 +17,6 @@
 #include "state/content.h"
 #include "state/files_table.h"
 #include "state/kinds.h"
-#include "state/open_file.h"
 #include "task/proc.h"
 
 #ifndef MFD_NOEXEC_SEAL

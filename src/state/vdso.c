@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "state/memory.h"
-#include "state/open_file.h"
 
 #define PARTS 8
 #define PARK_FIRST 0x20000000ULL

@@ -41,7 +41,7 @@ static unsigned __attribute__((noinline)) deep(unsigned depth)
 static void stack(void)
 {
 	unsigned before = deep(256);
-	char *small = alloca(64 * 1024);
+	char small[64 * 1024];
 
 	fill(small, 64 * 1024, 1);
 	READY();
