@@ -42,11 +42,20 @@ struct timers_asked {
 	uint64_t interval;   /* NR_INTERVAL struct itimerval, in the task */
 	uint64_t settings;   /* count struct itimerspec */
 	size_t first_result; /* timer_gettime and timer_getoverrun of each */
+	uint64_t when;	     /* before all that, CLOCK_MONOTONIC */
 };
 
 static uint64_t nanoseconds(const struct timespec *ts)
 {
 	return (uint64_t)ts->tv_sec * 1000000000 + (uint64_t)ts->tv_nsec;
+}
+
+static uint64_t now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return nanoseconds(&ts);
 }
 
 static int parse_notify(const struct live_process *process, const char *text, PosixTimer *timer)
@@ -126,6 +135,7 @@ static int timers_ask(struct capture *capture, struct live_process *process, str
 	if (!asked)
 		return fail(capture->err, ENOMEM, "timers");
 	process->notes[NOTE_TIMERS] = asked;
+	asked->when = now();
 	r = proc_read(capture->arena, process->pid, "timers", &text, &size, capture->err);
 	if (r == 0)
 		r = parse_timers(capture, process, text, asked);
@@ -149,6 +159,43 @@ static int timers_ask(struct capture *capture, struct live_process *process, str
 		calls_may(calls, SYS_timer_getoverrun, asked->posix[i]->id, 0, 0, 0, 0, 0);
 	}
 	return 0;
+}
+
+/* Whether the signal of a timer is pending for the process; id -1: of the interval timer. */
+static bool is_pending(const Signals *signals, int number, int id)
+{
+	for (size_t i = 0; signals && i < signals->n_pending; i++) {
+		siginfo_t info;
+
+		memcpy(&info, signals->pending[i]->info.data, sizeof(info));
+		if (id < 0 ? info.si_signo == number && info.si_code == SI_KERNEL
+			   : info.si_code == SI_TIMER && info.si_timerid == id)
+			return true;
+	}
+	return false;
+}
+
+/* What was still to expire once when it was asked for, and had when the pending signals were looked
+ * at, is only pending: it must not expire twice. */
+static void forget_expired(const struct timers_asked *asked, const Process *process, Timers *timers)
+{
+	uint64_t elapsed = now() - asked->when;
+
+	for (size_t i = 0; i < timers->n_interval; i++) {
+		IntervalTimer *timer = timers->interval[i];
+		static const int numbers[NR_INTERVAL] = {SIGALRM, SIGVTALRM, SIGPROF};
+
+		if (!timer->interval && timer->value * 1000 <= elapsed &&
+			is_pending(process->signals, numbers[i], -1))
+			timer->value = 0;
+	}
+	for (size_t i = 0; i < timers->n_posix; i++) {
+		PosixTimer *timer = timers->posix[i];
+
+		if (!timer->interval && timer->remaining <= elapsed &&
+			is_pending(process->signals, 0, timer->id))
+			timer->remaining = 0;
+	}
 }
 
 static int timers_take(
@@ -182,6 +229,7 @@ static int timers_take(
 	}
 	timers->posix = asked->posix;
 	timers->n_posix = asked->count;
+	forget_expired(asked, ret, timers);
 	return 0;
 }
 
@@ -305,12 +353,12 @@ static int timers_finish(struct restore *restore, struct stub *stub, struct call
 	if (!timers || !stub_speaks(stub))
 		return 0;
 	for (size_t i = 0; i < timers->n_interval && i < NR_INTERVAL; i++) {
-		struct itimerval value = {
-			timeval_of(timers->interval[i]->interval),
-			timeval_of(timers->interval[i]->value),
-		};
+		const IntervalTimer *timer = timers->interval[i];
+		struct itimerval value = {timeval_of(timer->interval),
+			/* A periodic one stands still while its signal is pending. */
+			timeval_of(timer->value ? timer->value : timer->interval)};
 
-		if (!timers->interval[i]->value)
+		if (!timer->value && !timer->interval)
 			continue;
 		if (calls_reserve(calls, 1, sizeof(value)))
 			return calls->failed;
