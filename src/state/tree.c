@@ -206,10 +206,22 @@ static int compare_memory(const void *a, const void *b)
 	return r == 1 ? -1 : r == 2 ? 1 : 0;
 }
 
-/*
- * Processes that share their memory without being threads (a vfork child shares it until it execs:
- * that one cannot be frozen, so here it is seen only before the freeze, and passed over).
- */
+static bool share_memory(const struct live_process *a, const struct live_process *b)
+{
+	return syscall(SYS_kcmp, a->pid, b->pid, KCMP_VM, 0, 0) == 0;
+}
+
+/* A vfork child shares it until it execs: then its parent waits for it, or has just stopped to. */
+static bool share_for_good(const struct live_process *a, const struct live_process *b)
+{
+	for (int i = 0; i < 200; i++) {
+		if (!share_memory(a, b) || tree_waits_for_vfork(a) || tree_waits_for_vfork(b))
+			return false;
+		usleep(1000);
+	}
+	return true;
+}
+
 int tree_survey_memory(struct capture *capture)
 {
 	struct live_tree *tree = capture->tree;
@@ -222,20 +234,11 @@ int tree_survey_memory(struct capture *capture)
 		if (!tree->processes[i]->zombie)
 			order[count++] = tree->processes[i];
 	qsort(order, count, sizeof(*order), compare_memory);
-	for (size_t i = 1; i < count; i++) {
-		struct live_process *a = order[i - 1], *b = order[i];
-		bool vfork = false;
-
-		if (syscall(SYS_kcmp, a->pid, b->pid, KCMP_VM, 0, 0) != 0)
-			continue;
-		for (size_t k = 0; k < a->nr_threads; k++)
-			vfork = vfork || a->threads[k].status.state == 'D';
-		for (size_t k = 0; k < b->nr_threads; k++)
-			vfork = vfork || b->threads[k].status.state == 'D';
-		if (!vfork)
-			refuse(capture->refusals, b,
-				"it shares its memory with process %d (CLONE_VM)", a->pid);
-	}
+	for (size_t i = 1; i < count; i++)
+		if (share_memory(order[i - 1], order[i]) && share_for_good(order[i - 1], order[i]))
+			refuse(capture->refusals, order[i],
+				"it shares its memory with process %d (CLONE_VM)",
+				order[i - 1]->pid);
 	return 0;
 }
 
@@ -243,8 +246,7 @@ static int tree_survey(struct capture *capture, struct live_process *process)
 {
 	/* All that are frozen have been compared before, but for those that came since. */
 	if (!process->zombie && process->parent && !process->parent->zombie &&
-		process->threads[0].seized &&
-		syscall(SYS_kcmp, process->parent->pid, process->pid, KCMP_VM, 0, 0) == 0)
+		process->threads[0].seized && share_memory(process->parent, process))
 		refuse(capture->refusals, process,
 			"it shares its memory with process %d (CLONE_VM)", process->parent->pid);
 	return 0;

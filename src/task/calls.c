@@ -219,7 +219,7 @@ static int hand_run(struct hand *hand, struct reprise_error *err)
 	int signal = 0;
 
 	for (;;) {
-		int status, r;
+		int status = 0, r;
 
 		r = trace_continue(hand->tid, signal);
 		if (!r)
@@ -276,7 +276,7 @@ static int carry(struct calls *calls, bool back)
 static int run_batch(struct calls *calls)
 {
 	struct hand *hand = calls->hand;
-	arch_registers regs;
+	arch_registers regs = {0};
 	int r;
 
 	records(calls)[calls->count].number = -1;
@@ -317,7 +317,7 @@ int64_t calls_one(struct hand *hand, struct reprise_error *err, long number, uin
 	uint64_t c, uint64_t d, uint64_t e, uint64_t f)
 {
 	const uint64_t args[6] = {a, b, c, d, e, f};
-	arch_registers regs;
+	arch_registers regs = {0};
 	int r;
 
 	r = trace_get_registers(hand->tid, &regs);

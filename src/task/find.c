@@ -215,7 +215,8 @@ int strangers_find(struct strangers *strangers, struct live_tree *tree, struct i
 		ids_free(&all);
 		return r;
 	}
-	qsort(all.list, all.count, sizeof(*all.list), compare_ids);
+	if (all.count)
+		qsort(all.list, all.count, sizeof(*all.list), compare_ids);
 	free(strangers->seen);
 	strangers->seen = all.list;
 	strangers->count = all.count;

@@ -45,33 +45,41 @@ static int read_status(
 /* ---- stopping one thread ---- */
 
 /* It waits in the kernel until its vfork child lets go: no stop before that. */
-static bool waits_for_vfork(const struct search *search, pid_t pid, pid_t tid)
+static bool waits_for_vfork(pid_t pid, pid_t tid)
 {
 	_cleanup_arena_ struct arena *arena = arena_new();
 	struct task_status status;
 	char task[48], *text;
-	long number;
 
 	snprintf(task, sizeof(task), "%d/task/%d", pid, tid);
 	if (!arena || proc_status(arena, task, false, &status, NULL) < 0 || status.state != 'D')
 		return false;
 	snprintf(task, sizeof(task), "task/%d/syscall", tid);
-	if (proc_read(arena, pid, task, &text, NULL, NULL) < 0)
-		return false;
-	number = strtol(text, NULL, 10);
-	return arch_call_may_vfork(number);
+	return proc_read(arena, pid, task, &text, NULL, NULL) == 0 &&
+	       arch_call_may_vfork(strtol(text, NULL, 10));
+}
+
+bool tree_waits_for_vfork(const struct live_process *process)
+{
+	struct ids ids = {0};
+	bool waits = false;
+
+	if (ids_of_threads(&ids, process->pid) == 0)
+		for (size_t i = 0; i < ids.count && !waits; i++)
+			waits = waits_for_vfork(process->pid, ids.list[i]);
+	ids_free(&ids);
+	return waits;
 }
 
 /* Until the stop that we asked for. Signals that come first are passed on. */
-static int wait_for_stop(struct search *search, struct live_process *process,
-	struct live_thread *thread, int *ret_status)
+static int wait_for_stop(struct live_process *process, struct live_thread *thread, int *ret_status)
 {
 	int status, r;
 
 	for (;;) {
 		r = trace_wait(thread->tid, VFORK_CHECK, &status);
 		if (r == -ETIMEDOUT) {
-			if (waits_for_vfork(search, process->pid, thread->tid))
+			if (waits_for_vfork(process->pid, thread->tid))
 				return -EAGAIN;
 			r = trace_wait(thread->tid, STOP_SECONDS, &status);
 		}
@@ -132,7 +140,7 @@ static int stop_done(
 {
 	int status, r;
 
-	r = wait_for_stop(search, process, thread, &status);
+	r = wait_for_stop(process, thread, &status);
 	if (r == -EAGAIN)
 		return r;
 	if (!r)
@@ -278,7 +286,7 @@ static int list_threads(struct search *search, struct live_process *process, siz
 /* All threads of a process whose leader has been stopped or read. */
 static int settle(struct search *search, struct live_process *process)
 {
-	struct live_thread *leader = &process->threads[0];
+	struct live_thread *leader;
 	size_t new_threads;
 	int r;
 

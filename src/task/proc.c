@@ -338,9 +338,10 @@ static int read_text(struct arena *arena, const char *path, char *buffer, size_t
 int proc_status(struct arena *arena, const char *task, bool with_stat, struct task_status *ret,
 	struct reprise_error *err)
 {
-	char path[96], buffer[4096], *text;
+	char path[96], buffer[4096], *text = buffer;
 	int r;
 
+	buffer[0] = '\0';
 	*ret = (struct task_status){0};
 	snprintf(path, sizeof(path), "/proc/%s/status", task);
 	r = read_text(arena, path, buffer, sizeof(buffer), &text);

@@ -69,6 +69,9 @@ int tree_kill(struct live_tree *tree, struct reprise_error *err);
 
 void tree_free(struct live_tree *tree); /* closes pidfds; NULL is fine; does not release */
 
+/* Whether a thread of it waits for its vfork child now. */
+bool tree_waits_for_vfork(const struct live_process *process);
+
 struct live_process *tree_process(const struct live_tree *tree, pid_t pid);
 
 /* "11235 5 1": the pids of a thread, outermost first, for errors. */
