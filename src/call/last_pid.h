@@ -16,5 +16,5 @@ int ce_find_levels(struct ce_frame *frame);
  */
 int ce_write_last_pids(struct ce_frame *frame);
 
-/* In how many pid namespaces a child will live, 0 where /proc does not show them all. */
+/* In how many pid namespaces a child will live; 0 where /proc does not show all, -EOPNOTSUPP. */
 int ce_levels_in_proc(void);

@@ -50,6 +50,7 @@ static int count_inner(struct ce_last_pid *ret)
 {
 	int own = ce_proc_open("ns/pid");
 	int at = open_level(0);
+	int r = 0;
 
 	ret->inner = 0;
 	/*
@@ -61,18 +62,21 @@ static int count_inner(struct ce_last_pid *ret)
 			     AT_SYMLINK_NOFOLLOW) == 0;
 	if (ret->fresh)
 		ret->inner = 1;
-	while (own >= 0 && at >= 0 && !same_namespace(own, at) && ret->inner < CE_LEVELS) {
+	while (own >= 0 && at >= 0 && !same_namespace(own, at)) {
 		int parent = ioctl(at, NS_GET_PARENT);
 
 		close(at);
 		at = parent;
 		ret->inner++;
+		/* Linux 4.9; 32-bit programs cannot ask before 6.12. */
+		if (parent < 0)
+			r = -EOPNOTSUPP;
 	}
 	if (at >= 0)
 		close(at);
 	if (own >= 0)
 		close(own);
-	return ret->inner < CE_LEVELS ? 0 : -EOPNOTSUPP;
+	return r;
 }
 
 /*
@@ -111,8 +115,11 @@ static int levels_seen(const struct ce_last_pid *to)
 int ce_levels_in_proc(void)
 {
 	struct ce_last_pid to;
+	int r = count_inner(&to);
 
-	return sees_all() && count_inner(&to) == 0 ? levels_seen(&to) : 0;
+	if (r < 0)
+		return r;
+	return sees_all() ? levels_seen(&to) : 0;
 }
 
 int ce_find_levels(struct ce_frame *frame)

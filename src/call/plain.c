@@ -68,6 +68,8 @@ static int at_last_level(void)
 		.set_tid_size = 1};
 	int levels = ce_levels_in_proc();
 
+	if (levels < 0)
+		return levels;
 	if (levels)
 		return levels == CE_LEVELS ? 0 : -EINVAL;
 	if (syscall(SYS_clone3, &args, CLONE_ARGS_SIZE_VER1) == 0)

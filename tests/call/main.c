@@ -43,14 +43,14 @@ static void one_world(struct totals *totals, struct world w)
 }
 
 static void one_backend(
-	struct totals *totals, int backend, const int *depths, int n, int privileges)
+	struct totals *totals, int backend, const int *depths, int n, int privileges, bool outside)
 {
 	for (int i = 0; i < n; i++) {
 		for (int privilege = 0; privilege < privileges; privilege++)
 			one_world(totals, (struct world){.depth = depths[i],
 						  .privilege = privilege,
 						  .backend = backend});
-		if (depths[i])
+		if (depths[i] && outside)
 			one_world(totals,
 				(struct world){
 					.depth = depths[i], .outside = true, .backend = backend});
@@ -81,6 +81,7 @@ int main(int argc, char **argv)
 	int num_depths = 0;
 	int num_backends = 0;
 	int privileges = PRIVILEGES;
+	bool outside = true;
 	struct totals totals = {0};
 
 	for (int i = 1; i < argc; i++) {
@@ -90,13 +91,16 @@ int main(int argc, char **argv)
 		}
 		if (strcmp(argv[i], "--root") == 0)
 			privileges = AS_ROOT + 1;
+		else if (strcmp(argv[i], "--inside") == 0)
+			outside = false;
 		else if (strcmp(argv[i], "--depth") == 0 && i + 1 < argc && num_depths < LEVELS)
 			depths[num_depths++] = atoi(argv[++i]);
 		else if (strcmp(argv[i], "--backend") == 0 && i + 1 < argc && num_backends < 3)
 			backends[num_backends++] = backend_called(argv[++i]);
 	}
 	for (int i = 0; i < (num_backends ? num_backends : 2); i++)
-		one_backend(&totals, backends[i], depths, num_depths ? num_depths : 5, privileges);
+		one_backend(&totals, backends[i], depths, num_depths ? num_depths : 5, privileges,
+			outside);
 	printf("%d passed, %d failed, %d skipped\n", totals.passed, totals.failed, totals.skipped);
 	fflush(stdout);
 	return totals.failed || !totals.passed;
