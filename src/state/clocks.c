@@ -137,7 +137,7 @@ static int clocks_survey(struct capture *capture, struct live_process *process)
 static int clocks_take_shared(struct capture *capture)
 {
 	Clocks *clocks = MESSAGE_NEW(capture->arena, Clocks, clocks);
-	struct offsets host, offsets;
+	struct offsets host = {0}, offsets = {0};
 	int r;
 
 	if (!clocks)

@@ -49,7 +49,7 @@ static bool read_task(pid_t pid, uint64_t address, void *ret, size_t size)
 static void leave_sequence(struct live_thread *thread)
 {
 	struct __ptrace_rseq_configuration config;
-	struct rseq_cs cs;
+	struct rseq_cs cs = {0};
 	uint64_t pointer, ip;
 
 	if (!rseq_of(thread->tid, &config))

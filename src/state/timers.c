@@ -181,7 +181,7 @@ static void forget_expired(const struct timers_asked *asked, const Process *proc
 {
 	uint64_t elapsed = now() - asked->when;
 
-	for (size_t i = 0; i < timers->n_interval; i++) {
+	for (size_t i = 0; i < timers->n_interval && i < NR_INTERVAL; i++) {
 		IntervalTimer *timer = timers->interval[i];
 		static const int numbers[NR_INTERVAL] = {SIGALRM, SIGVTALRM, SIGPROF};
 
