@@ -206,6 +206,15 @@ static int restore(struct restore *restore, struct stub *stub, struct calls *cal
 	return 0;
 }
 
+/* Every task has what it needs. No task may run while the controller has an end of a pipe: there
+ * would be a reader or a writer too many. */
+static int finish(struct restore *restore, struct stub *stub, struct calls *calls)
+{
+	pipes_end(restore);
+	open_files_close(restore);
+	return 0;
+}
+
 static void end(struct restore *restore)
 {
 	pipes_end(restore);
@@ -223,5 +232,6 @@ const struct state_kind descriptors_kind = {
 	.restore_shared = restore_shared,
 	.restore = restore,
 	.restore_thread = owners_restore_thread,
+	.finish = finish,
 	.end = end,
 };

@@ -86,6 +86,7 @@ int description_message(struct capture *capture, struct description *description
 int open_file_get(struct restore *restore, uint32_t index);
 int open_files_check(struct restore *restore);
 int open_files_prepare(struct restore *restore);
+void open_files_close(struct restore *restore);
 void open_files_end(struct restore *restore);
 
 /* Opens again what fd leads to: a description of its own. flags as in the image. -errno. */

@@ -14,7 +14,7 @@
 struct open_table {
 	int *fds; /* + 1, by index; 0: not open yet */
 	struct rlimit before;
-	bool raised;
+	bool raised, known;
 };
 static const char open_table_key;
 
@@ -36,8 +36,21 @@ static const struct open_kind *kind_of(const OpenFile *file)
 	return kind < sizeof(kinds) / sizeof(kinds[0]) ? kinds[kind] : NULL;
 }
 
+/* Besides the descriptions: ends of pipes, namespaces, files for mappings, pidfds. */
+static size_t descriptors_needed(const Snapshot *snapshot)
+{
+	return snapshot->n_open_files + 2 * snapshot->n_pipes + snapshot->n_files + 64;
+}
+
 int open_files_check(struct restore *restore)
 {
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+		descriptors_needed(restore->snapshot) > limit.rlim_max)
+		return fail(restore->err, EMFILE,
+			"up to %zu descriptors are needed at once and only %llu allowed",
+			descriptors_needed(restore->snapshot), (unsigned long long)limit.rlim_max);
 	for (size_t i = 0; i < restore->snapshot->n_open_files; i++) {
 		const OpenFile *file = restore->snapshot->open_files[i];
 		const struct open_kind *kind = kind_of(file);
@@ -72,12 +85,13 @@ static struct open_table *get_table(struct restore *restore)
 	struct open_table *table =
 		kind_table_get(restore->arena, &restore->tables, &open_table_key, sizeof(*table));
 
-	if (!table || table->fds)
+	if (!table || table->known)
 		return table;
 	table->fds = arena_alloc(
 		restore->arena, (restore->snapshot->n_open_files + 1) * sizeof(*table->fds));
 	if (!table->fds)
 		return NULL;
+	table->known = true;
 	raise_limit(table);
 	return table;
 }
@@ -93,8 +107,8 @@ int open_file_get(struct restore *restore, uint32_t index)
 	const OpenFile *file = restore->snapshot->open_files[index];
 	int fd;
 
-	if (!table)
-		return fail(restore->err, ENOMEM, "no memory for open files");
+	if (!table || !table->fds)
+		return fail(restore->err, table ? EBADF : ENOMEM, "open file %u", index);
 	if (table->fds[index])
 		return table->fds[index] - 1;
 	fd = kind_of(file)->open(restore, file);
@@ -106,7 +120,7 @@ int open_file_get(struct restore *restore, uint32_t index)
 	return fd;
 }
 
-void open_files_end(struct restore *restore)
+void open_files_close(struct restore *restore)
 {
 	struct open_table *table =
 		kind_table_get(restore->arena, &restore->tables, &open_table_key, sizeof(*table));
@@ -116,9 +130,17 @@ void open_files_end(struct restore *restore)
 	for (size_t i = 0; i < restore->snapshot->n_open_files; i++)
 		if (table->fds[i])
 			close(table->fds[i] - 1);
-	if (table->raised)
-		setrlimit(RLIMIT_NOFILE, &table->before);
 	table->fds = NULL;
+}
+
+void open_files_end(struct restore *restore)
+{
+	struct open_table *table =
+		kind_table_get(restore->arena, &restore->tables, &open_table_key, sizeof(*table));
+
+	open_files_close(restore);
+	if (table && table->raised)
+		setrlimit(RLIMIT_NOFILE, &table->before);
 }
 
 int open_again(struct restore *restore, int fd, unsigned flags)

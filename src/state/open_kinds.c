@@ -93,6 +93,16 @@ static const struct open_kind *file_of(const struct description *d, const char *
 	}
 }
 
+/* A number of the caller's own /proc means a task under a pid that it does not get back. In a /proc
+ * of the container's own it does. */
+static bool is_of_foreign_task(const struct description *d)
+{
+	struct stat proc;
+
+	return !strncmp(d->link, "/proc/", 6) && d->link[6] >= '0' && d->link[6] <= '9' &&
+	       stat("/proc", &proc) == 0 && proc.st_dev == d->st.st_dev;
+}
+
 const struct open_kind *open_kind_of(const struct description *d, const char **ret_why)
 {
 	if (d->link[0] != '/') {
@@ -101,6 +111,11 @@ const struct open_kind *open_kind_of(const struct description *d, const char **r
 		if (!strcmp(d->link, "anon_inode:[eventfd]") && !(d->flags & O_PATH))
 			return &eventfd_kind;
 		*ret_why = name_of_nameless(d->link);
+		return NULL;
+	}
+	if (is_of_foreign_task(d)) {
+		*ret_why =
+			"about one task in a /proc outside the container, which is not supported";
 		return NULL;
 	}
 	if (d->flags & O_PATH) {

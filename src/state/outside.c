@@ -19,6 +19,9 @@ struct watched {
 	dev_t dev;
 	uint64_t number; /* inode, or id of an eventfd */
 	const struct description *description;
+	pid_t holder; /* the first process outside that holds it, the last, and how many do */
+	pid_t last;
+	unsigned holders;
 };
 
 struct outside {
@@ -48,8 +51,7 @@ static int by_pid(const void *a, const void *b)
 	return *(const pid_t *)a - *(const pid_t *)b;
 }
 
-static const struct watched *find(
-	const struct outside *outside, int what, dev_t dev, uint64_t number)
+static struct watched *find(const struct outside *outside, int what, dev_t dev, uint64_t number)
 {
 	struct watched key = {.what = what, .dev = dev, .number = number};
 
@@ -114,8 +116,8 @@ static uint64_t eventfd_id(struct arena *arena, pid_t pid, const char *name)
 	return field ? strtoull(field, NULL, 10) : 0;
 }
 
-static const struct watched *look_at(struct capture *capture, const struct outside *outside,
-	pid_t pid, int dir, const char *name)
+static struct watched *look_at(struct capture *capture, const struct outside *outside, pid_t pid,
+	int dir, const char *name)
 {
 	char link[64];
 	struct stat st;
@@ -134,21 +136,23 @@ static const struct watched *look_at(struct capture *capture, const struct outsi
 	return NULL;
 }
 
-static void refuse_shared(struct capture *capture, const struct watched *watched, pid_t pid)
+static void refuse_shared(struct capture *capture, const struct watched *watched)
 {
 	const struct description *d = watched->description;
-	char comm[64] = "";
-	_cleanup_close_ int fd = proc_open(pid, "comm", O_RDONLY | O_CLOEXEC);
+	char comm[64] = "", others[32] = "";
+	_cleanup_close_ int fd = proc_open(watched->holder, "comm", O_RDONLY | O_CLOEXEC);
 	ssize_t len = fd < 0 ? 0 : read(fd, comm, sizeof(comm) - 1);
 
 	comm[len > 0 ? len - 1 : 0] = '\0';
+	if (watched->holders > 1)
+		snprintf(others, sizeof(others), " and %u more", watched->holders - 1);
 	refuse(capture->refusals, d->process,
-		"descriptor %d is %s (%s) that process %d (%s), outside the tree, holds too",
+		"descriptor %d is %s (%s) that is held outside the tree too, by process %d (%s)%s",
 		d->number,
 		watched->what == 'e'   ? "an eventfd"
 		: watched->what == 'f' ? "a FIFO"
 				       : "a pipe",
-		d->link, pid, comm);
+		d->link, watched->holder, comm, others);
 }
 
 /* Whether a task has been made by one of the tree since that was looked at: by its ancestors. */
@@ -183,13 +187,16 @@ static void look_into(struct capture *capture, const struct outside *outside, pi
 		return;
 	}
 	while ((entry = readdir(dir))) {
-		const struct watched *watched;
+		struct watched *watched;
 
 		if (entry->d_name[0] == '.')
 			continue;
 		watched = look_at(capture, outside, pid, fd, entry->d_name);
-		if (watched && !is_descendant(capture, outside, pid))
-			refuse_shared(capture, watched, pid);
+		if (!watched || watched->last == pid || is_descendant(capture, outside, pid))
+			continue;
+		watched->last = pid;
+		if (watched->holders++ == 0)
+			watched->holder = pid;
 	}
 }
 
@@ -220,5 +227,8 @@ int outside_survey(struct capture *capture)
 		if (pid > 0 && !bsearch(&pid, now.pids, now.nr_pids, sizeof(pid), by_pid))
 			look_into(capture, &now, pid);
 	}
+	for (size_t i = 0; i < now.count; i++)
+		if (now.items[i].holders)
+			refuse_shared(capture, &now.items[i]);
 	return 0;
 }

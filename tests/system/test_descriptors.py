@@ -83,6 +83,23 @@ def test_program_is_not_disturbed(frame, name):
     assert "WRONG" not in frame.text(), frame.text()
 
 
+@pytest.mark.parametrize("leader", ["WHOLE", "GONE"])
+def test_corners(frame, leader):
+    """Many and high numbers, files without a name; with the leader there, and after it has exited."""
+    box = frame.start([frame.program("fd_corners")], env=dict(os.environ, **{leader: "1"}),
+                      unshare=("--pid", "--mount-proc"))
+    (frame.path / "leave").touch()
+    for number in (1, 2):
+        frame.wait_text(f"ready {number}\n")
+        if leader == "GONE":
+            poll(lambda: fields_of(box.pid)["State"][0] == "Z")
+        image = box.checkpoint(f"image{number}")
+        box = frame.restart(image)
+        go(frame, number)
+    frame.wait_text("finished\n")
+    assert "WRONG" not in frame.text(), frame.text()
+
+
 def test_one_image_several_times(frame):
     box = frame.start([frame.program("fd_pipes")])
     frame.wait_text("ready 1\n")
@@ -98,6 +115,23 @@ def test_one_image_several_times(frame):
         poll(lambda: "finished\n" in frame.text())
         again.kill()
         assert "WRONG" not in frame.text(), frame.text()
+
+
+def test_in_the_foreground(frame):
+    """The command lives on as the parent, and holds no end of a pipe: a reader sees the end."""
+    box = frame.start([frame.program("fd_pipes")])
+    frame.wait_text("ready 1\n")
+    image = box.checkpoint()
+    command = subprocess.Popen([REPRISE, "restart", str(image)], stdin=subprocess.DEVNULL)
+    go(frame, 1)
+    go(frame, 2)
+    frame.wait_text("finished\n")
+    assert "WRONG" not in frame.text(), frame.text()
+    assert [os.readlink(f"/proc/{command.pid}/fd/{n}") for n in os.listdir(f"/proc/{command.pid}/fd")
+            if int(n) > 2 and os.readlink(f"/proc/{command.pid}/fd/{n}").startswith("pipe:")] == []
+    root = children_of(command.pid)[0]
+    signal.pidfd_send_signal(os.pidfd_open(root), signal.SIGKILL)
+    assert command.wait(LIMIT) != 0
 
 
 SHELL = """
@@ -134,12 +168,13 @@ c = os.pidfd_open(os.getpid())
 d = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
 e = os.open("/dev/fuse", os.O_RDWR)
 f = os.open("/proc/self/ns/pid", os.O_RDONLY)
+j = os.open("/proc/self/status", os.O_RDONLY)
 import ctypes
 libc = ctypes.CDLL(None)
 g = libc.timerfd_create(1, 0)
 h = libc.inotify_init1(0)
 i = libc.signalfd(-1, ctypes.byref(ctypes.c_uint64(1)), 0)
-print("ready", *map(int, (a.fileno(), b.fileno(), c, d, e, f, g, h, i)), flush=True)
+print("ready", *map(int, (a.fileno(), b.fileno(), c, d, e, f, g, h, i, j)), flush=True)
 n = 0
 while True:
     n += 1
@@ -156,7 +191,7 @@ def test_refused_all_at_once(frame):
     assert not (frame.path / "image").exists()
     numbers = list(map(int, re.search("ready (.*)", frame.text()).group(1).split()))
     words = ["a socket", "an epoll instance", "a pidfd", "a terminal", "a device", "a namespace",
-             "a timerfd", "an inotify instance", "a signalfd"]
+             "a timerfd", "an inotify instance", "a signalfd", "about one task in a /proc outside"]
     for number, word in zip(numbers, words):
         assert f"descriptor {number} is {word}" in done.stderr, done.stderr
     count = frame.text().count("\n")
@@ -177,7 +212,7 @@ def test_pipe_to_the_outside_is_refused(frame):
         done = frame.run([REPRISE, "checkpoint", str(root), str(frame.path / "image")], ok=False)
         assert done.returncode == 1
         assert "descriptor 1 is a pipe" in done.stderr
-        assert "outside the tree, holds too" in done.stderr
+        assert "held outside the tree too, by process" in done.stderr
         assert os.path.exists(f"/proc/{root}")
     finally:
         signal.pidfd_send_signal(os.pidfd_open(root), signal.SIGKILL)
