@@ -60,6 +60,8 @@ const char *path_outside(struct restore *restore, int32_t index, const char *pat
 			path = arena_printf(restore->arena, "%s%s",
 				strcmp(mount->source, "/") == 0 ? "" : mount->source,
 				below(path, mount->point));
+		if (path && !*path)
+			path = "/";
 		index = space->made_from;
 	}
 	return NULL;

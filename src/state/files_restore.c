@@ -246,6 +246,16 @@ static int make_nameless(int root, const File *file)
 	return fd;
 }
 
+static int open_again_through(int fd, int flags)
+{
+	char path[64];
+	int again;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, flags | O_CLOEXEC | O_NOCTTY);
+	return again < 0 ? -errno : again;
+}
+
 static int make_deleted(struct restore *restore, const File *file, int root)
 {
 	_cleanup_close_ int fd = make_nameless(root, file);
@@ -270,17 +280,11 @@ static int make_deleted(struct restore *restore, const File *file, int root)
 				"cannot give the deleted file %s its owner and mode", file->path);
 		futimens(fd, times);
 	}
-	return take_fd(fd);
-}
-
-static int open_again_through(int fd, int flags)
-{
-	char path[64];
-	int again;
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	again = open(path, flags | O_CLOEXEC | O_NOCTTY);
-	return again < 0 ? -errno : again;
+	if (!S_ISREG(file->mode))
+		return take_fd(fd);
+	/* What is open for writing cannot be an executable. */
+	r = open_again_through(fd, O_RDONLY);
+	return r < 0 ? fail(restore->err, r, "cannot open the deleted file %s", file->path) : r;
 }
 
 static int open_deleted(struct restore *restore, int32_t index, int root, int flags)

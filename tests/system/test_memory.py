@@ -2,6 +2,7 @@
 """Memory: tests/programs/memory.c looks from inside, /proc/PID/smaps from outside."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 
@@ -88,6 +89,41 @@ def test_second_generation(frame, kind):
     third.signal(signal.SIGUSR1)
     poll(lambda: frame.text().endswith(("good\n", "bad\n")))
     assert frame.text() == "ready\ngood\n"
+
+
+def goes_on(frame, box):
+    """Out and back: the same from outside, and good from inside."""
+    frame.wait_text("ready\n")
+    before = (areas_of(box.pid), places_of(box.pid))
+    again = frame.restart(box.checkpoint())
+    assert (areas_of(again.pid), places_of(again.pid)) == before
+    again.signal(signal.SIGUSR1)
+    poll(lambda: frame.text().endswith(("good\n", "bad\n")))
+    assert frame.text() == "ready\ngood\n"
+
+
+@pytest.mark.parametrize("kind", ["file_private", "file_shared", "file_deleted"])
+def test_files_of_a_tmpfs_of_its_own(frame, kind):
+    inside, program = frame.path / "inside", memory_program(frame)
+    inside.mkdir()
+    script = f"mount -t tmpfs tmpfs {inside} && cp {program} {inside}/p && cd {inside} && exec {inside}/p {kind}"
+    goes_on(frame, frame.start(["sh", "-c", script], unshare=("--pid", "--mount")))
+
+
+def test_changed_root(frame):
+    inside = frame.path / "inside"
+    inside.mkdir()
+    script = f"mount --rbind / {inside} && exec chroot {inside} {memory_program(frame)} heap"
+    goes_on(frame, frame.start(["sh", "-c", script], unshare=("--pid", "--mount")))
+
+
+def test_deleted_executable(frame):
+    program = frame.path / "gone"
+    shutil.copy(memory_program(frame), program)
+    box = frame.start([program, "heap"])
+    frame.wait_text("ready\n")
+    program.unlink()
+    goes_on(frame, box)
 
 
 def test_checkpoint_disturbs_nothing(frame):
