@@ -238,6 +238,24 @@ static int orphan_helper(struct planner *p, int child, int ns)
 }
 
 /* A child of the same parent, in the namespace around the one which the init opens. */
+static int find_brother(const struct planner *p, int child, int ns)
+{
+	const struct node *n = &p->nodes[child];
+	int left = 64;
+
+	for (int c = p->nodes[process_of(p, n->parent)].first; c != NONE && left--;
+		c = p->nodes[c].next) {
+		const struct node *brother = &p->nodes[c];
+
+		if (brother->ns == ns && brother->parent == n->parent && !brother->opens_ns &&
+			!brother->is_leader && brother->session == n->birth &&
+			brother->exit_signal == n->exit_signal &&
+			(n->birth_group == NONE || brother->group == n->birth_group))
+			return c;
+	}
+	return NONE;
+}
+
 static int through_helper(struct planner *p, int child)
 {
 	int ns = p->forest->nss[p->nodes[child].ns].parent;
@@ -248,6 +266,10 @@ static int through_helper(struct planner *p, int child)
 		return impossible(p, child, "an init that nobody could create");
 	if (n->via == VIA_ORPHAN)
 		return orphan_helper(p, child, ns);
+	if (find_brother(p, child, ns) != NONE) {
+		set_creator(p, child, find_brother(p, child, ns), VIA_SIBLING, PHASE_ANY);
+		return 0;
+	}
 	if (helper == NONE || p->nodes[helper].ns != ns || p->nodes[helper].birth != n->birth ||
 		p->nodes[helper].parent != n->parent ||
 		p->nodes[helper].exit_signal != n->exit_signal ||

@@ -9,43 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/error.h"
-#include "compare.h"
 #include "history.h"
-
-struct trial {
-	struct model *then, *now;
-	int *made;
-	bool choose_outer;
-	size_t tasks, ghosts, steps;
-	char why[2400];
-	char reason[200]; /* without numbers: the same for what fails in the same way */
-};
-
-/* The forest of the history that then is the end of: planned, made, compared. 0, or -1 and why. */
-static int check_end(struct trial *t)
-{
-	_cleanup_arena_ struct arena *arena = arena_new();
-	struct reprise_error err = {0};
-	struct plan *plan = NULL;
-	struct forest *f;
-	int *of;
-
-	strcpy(t->reason, "another outcome");
-	f = forest_of_model(arena, t->then, t->choose_outer, &of);
-	t->tasks = f->n_tasks;
-	if (forest_plan(arena, f, &plan, &err) < 0) {
-		reprise_error_line(&err, t->why, sizeof(t->why));
-		snprintf(t->reason, sizeof(t->reason), "%.190s", err.thing);
-		return -1;
-	}
-	t->ghosts = plan->n_ghosts;
-	t->steps = plan->n_steps + plan->n_finish;
-	if (plan_run(plan, t->now, t->made, t->why, sizeof(t->why)) < 0)
-		return -1;
-	return models_compare(
-		t->then, of, t->now, t->made, f->n_tasks, t->choose_outer, t->why, sizeof(t->why));
-}
+#include "trial.h"
 
 struct script {
 	size_t n;
@@ -65,7 +30,7 @@ static int check_script(struct trial *t, const struct script *s, struct replay *
 	replay_start(r, t->then);
 	for (size_t i = 0; i < s->n; i++)
 		replay_deed(r, &s->deeds[i]);
-	return check_end(t);
+	return trial_check(t);
 }
 
 /* Leaves out whatever can be left out without another outcome. */
@@ -149,9 +114,7 @@ int main(int argc, char **argv)
 	unsigned long long seed = 1, count = 10000, first = 0, failed = 0, tasks = 0, ghosts = 0;
 	unsigned long long steps = 0, errors = 5;
 	struct history *h = malloc(sizeof(*h));
-	struct trial t = {.then = malloc(sizeof(*t.then)),
-		.now = malloc(sizeof(*t.now)),
-		.made = malloc(2 * M_TASKS * sizeof(int))};
+	struct trial t;
 	unsigned most = 200;
 	struct rng rng;
 	int c;
@@ -176,12 +139,13 @@ int main(int argc, char **argv)
 		default:
 			return 2;
 		}
+	trial_init(&t);
 	printf("seed %llu, histories %llu to %llu\n", seed, first, first + count - 1);
 	for (unsigned long long i = first; i < first + count; i++) {
 		seed_history(h, &rng, seed, i, most);
 		t.choose_outer = rng_below(&rng, 3) == 0;
 		history_run(h, t.then, NULL, NULL);
-		if (check_end(&t) < 0) {
+		if (trial_check(&t) < 0) {
 			if (++failed <= errors)
 				report(&t, h, seed, i);
 			continue;
@@ -194,8 +158,6 @@ int main(int argc, char **argv)
 		steps);
 	printf("%llu passed, %llu failed, 0 skipped\n", count - failed, failed);
 	free(h);
-	free(t.then);
-	free(t.now);
-	free(t.made);
+	trial_free(&t);
 	return failed != 0;
 }
