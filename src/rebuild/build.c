@@ -308,6 +308,71 @@ static int note_namespaces(struct rebuild *rebuild)
 	return 0;
 }
 
+/* A living stub of a namespace: it is its own namespace's numbers that a write sets. */
+static struct stub *member_of(const struct rebuild *rebuild, size_t ns)
+{
+	for (size_t i = 0; i < rebuild->plan->n_tasks; i++)
+		if (rebuild->plan->tasks[i].ns == (int)ns && !rebuild->stubs[i]->gone &&
+			rebuild->stubs[i]->leader == rebuild->stubs[i])
+			return rebuild->stubs[i];
+	return NULL;
+}
+
+/* Writes a number into a file of /proc/sys through descriptor 0, which is free in a stub. */
+static void write_number(struct calls *calls, int number, const char *what)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", number);
+	calls_must(calls, what, SYS_write, 0, calls_text(calls, text), strlen(text), 0, 0, 0);
+	calls_must(calls, what, SYS_close, 0, 0, 0, 0, 0, 0);
+}
+
+static int set_numbers(
+	struct rebuild *rebuild, struct stub *stub, const struct forest_ns *ns, int fd)
+{
+	static const char path[] = "/proc/sys/kernel/pid_max";
+	struct calls calls;
+	int ret = stub_ready(stub, rebuild->err);
+
+	if (ret == 0)
+		ret = calls_begin(&calls, &stub->hand, false, rebuild->err);
+	if (ret < 0)
+		return ret;
+	if (ns->last_pid > 0) {
+		calls_must(&calls, "cannot get at ns_last_pid", SYS_pidfd_getfd,
+			(uint64_t)rebuild->restore.controller_fd, (uint64_t)fd, 0, 0, 0, 0);
+		write_number(&calls, ns->last_pid, "cannot set the last pid of its namespace");
+	}
+	if (ns->pid_max > 0) {
+		calls_must(&calls, "cannot open pid_max", SYS_openat, (uint64_t)AT_FDCWD,
+			calls_text(&calls, path), O_WRONLY, 0, 0, 0);
+		write_number(&calls, ns->pid_max, "cannot set pid_max of its namespace");
+	}
+	ret = calls_run(&calls);
+	calls_end(&calls);
+	return ret;
+}
+
+/* Where the kernel's choice of pids goes on (set_tid does not move it), and where it ends (a limit
+ * of each namespace since Linux 6.14). */
+static int set_limits_of_namespaces(struct rebuild *rebuild)
+{
+	_cleanup_close_ int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+	int ret = 0;
+
+	if (fd < 0)
+		return fail(rebuild->err, errno, "cannot open ns_last_pid");
+	for (size_t i = 1; i < rebuild->forest->n_nss && ret == 0; i++) {
+		const struct forest_ns *ns = &rebuild->forest->nss[i];
+		struct stub *stub = member_of(rebuild, i);
+
+		if (stub && (ns->last_pid > 0 || ns->pid_max > 0))
+			ret = set_numbers(rebuild, stub, ns, fd);
+	}
+	return ret;
+}
+
 int build_forest(struct rebuild *rebuild)
 {
 	int ret = make_stubs(rebuild);
@@ -319,6 +384,8 @@ int build_forest(struct rebuild *rebuild)
 	for (size_t i = 0; ret == 0 && i < rebuild->nr_stubs; i++)
 		if (!rebuild->stubs[i]->gone)
 			ret = stub_ready(rebuild->stubs[i], rebuild->err);
+	if (ret == 0)
+		ret = set_limits_of_namespaces(rebuild);
 	for (size_t i = 0; rebuild->ns_fds && i < rebuild->forest->n_nss; i++)
 		close_ptr(&rebuild->ns_fds[i]);
 	return ret < 0 ? fail(rebuild->err, ret, "the tasks cannot be created") : 0;

@@ -193,7 +193,7 @@ int tree_take(struct capture *capture, const struct live_process *from, Process 
 /* ---- the kind: what is asked inside, and what is refused ---- */
 
 struct tree_asked {
-	uint64_t subreaper, last_pid, pid_max, number;
+	uint64_t subreaper, last_pid, pid_max;
 	bool is_init;
 };
 
@@ -252,6 +252,34 @@ static int tree_survey(struct capture *capture, struct live_process *process)
 	return 0;
 }
 
+/* The number that the next open gives: all threads stand still. */
+static int lowest_free(const struct live_process *process)
+{
+	char path[64], link[8];
+
+	for (int number = 0;; number++) {
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", process->pid, number);
+		if (readlink(path, link, sizeof(link)) < 0)
+			return number;
+	}
+}
+
+/*
+ * These files speak of the reader's namespace, so the reader has to be inside. Open, read and close
+ * are one batch, which runs to its end even without the controller; where nothing can be opened the
+ * other two find a descriptor that is not there.
+ */
+static uint64_t ask_number(struct calls *calls, const char *path, int fd)
+{
+	uint64_t text = calls_space(calls, NUMBER_SIZE);
+
+	calls_may(calls, SYS_openat, (uint64_t)AT_FDCWD, calls_text(calls, path),
+		O_RDONLY | O_CLOEXEC, 0, 0, 0);
+	calls_may(calls, SYS_read, (uint64_t)fd, text, NUMBER_SIZE - 1, 0, 0, 0);
+	calls_may(calls, SYS_close, (uint64_t)fd, 0, 0, 0, 0, 0);
+	return text;
+}
+
 static int tree_ask(struct capture *capture, struct live_process *process, struct calls *calls)
 {
 	struct tree_asked *asked = arena_alloc(capture->arena, sizeof(*asked));
@@ -265,30 +293,20 @@ static int tree_ask(struct capture *capture, struct live_process *process, struc
 		0, 0, 0);
 	asked->is_init = status->nr_levels > 1 && status->pids[status->nr_levels - 1] == 1;
 	if (asked->is_init) {
-		asked->last_pid = calls_text(calls, "/proc/sys/kernel/ns_last_pid");
-		asked->pid_max = calls_text(calls, "/proc/sys/kernel/pid_max");
-		asked->number = calls_space(calls, NUMBER_SIZE);
+		int fd = lowest_free(process);
+
+		asked->last_pid = ask_number(calls, "/proc/sys/kernel/ns_last_pid", fd);
+		asked->pid_max = ask_number(calls, "/proc/sys/kernel/pid_max", fd);
 	}
 	return 0;
 }
 
-/* These files speak of the reader's namespace, so the reader has to be inside. 0: not to be had. */
-static int number_inside(struct hand *hand, uint64_t path, uint64_t buffer)
+/* 0: not to be had, or nothing has been chosen by the kernel yet (-1). */
+static int number_in(const struct calls *calls, uint64_t text)
 {
-	char text[NUMBER_SIZE] = "";
-	struct iovec local = {text, sizeof(text) - 1}, remote = {(void *)buffer, sizeof(text) - 1};
-	int64_t fd, got;
+	int number = atoi(calls_view(calls, text));
 
-	fd = calls_one(
-		hand, NULL, SYS_openat, (uint64_t)AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0, 0, 0);
-	if (fd < 0)
-		return 0;
-	got = calls_one(hand, NULL, SYS_read, (uint64_t)fd, buffer, sizeof(text) - 1, 0, 0, 0);
-	calls_one(hand, NULL, SYS_close, (uint64_t)fd, 0, 0, 0, 0, 0);
-	if (got <= 0 || process_vm_readv(hand->tid, &local, 1, &remote, 1, 0) < got)
-		return 0;
-	text[got] = '\0';
-	return atoi(text);
+	return number > 0 ? number : 0;
 }
 
 static int own_pid_max(void)
@@ -307,8 +325,8 @@ static int tree_take_inside(
 
 	ret->subreaper = *(const int *)calls_view(calls, asked->subreaper) != 0;
 	if (asked->is_init) {
-		ns->last_pid = number_inside(calls->hand, asked->last_pid, asked->number);
-		ns->pid_max = number_inside(calls->hand, asked->pid_max, asked->number);
+		ns->last_pid = number_in(calls, asked->last_pid);
+		ns->pid_max = number_in(calls, asked->pid_max);
 		/* Before Linux 6.14 there is one for all. */
 		if (ns->pid_max == own_pid_max())
 			ns->pid_max = 0;

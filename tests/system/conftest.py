@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("REPRISE_BUILD", ROOT / "build")).resolve()
 REPRISE = str(BUILD / "reprise")
 PROGRAMS = ROOT / "tests/programs"
-LIMIT = 120.0  # seconds for anything that should take a moment
+LIMIT = float(os.environ.get("REPRISE_LIMIT", 120))  # seconds for anything that should take a moment
 PR_SET_CHILD_SUBREAPER = 36
 
 
