@@ -163,11 +163,10 @@ static int count_calls(int kind)
 }
 #endif
 
-int main(void)
+static int all(void)
 {
 	struct tally t = {0, 0};
 
-	alarm(600);
 	allocate(&t);
 	signals(&t);
 	executes(&t, 0, "a child that executes");
@@ -183,4 +182,21 @@ int main(void)
 	}
 	printf("%d passed, %d failed, 0 skipped\n", t.passed, t.failed);
 	return t.failed != 0;
+}
+
+int main(void)
+{
+	int status = 1;
+	pid_t pid;
+
+	alarm(600);
+	/* valgrind knows no namespaces. Elsewhere one of its own has no strangers' pids. */
+	if (getenv("CALL_IN_VALGRIND"))
+		return all();
+	pid = clone_extended(SIGCHLD | CLONE_NEWPID, 0, NULL, NULL, NULL, NULL);
+	if (pid == 0)
+		exit(all());
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		perror("a namespace");
+	return status != 0;
 }

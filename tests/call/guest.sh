@@ -13,7 +13,7 @@ guest_apt() { # ARCH TOOL ARGUMENTS...
 	mkdir -p "$guest_state/lists/partial" "$guest_state/cache/archives/partial"
 	guest_list=/etc/apt/sources.list
 	[ -s /etc/apt/sources.list.d/debian.sources ] && guest_list=/etc/apt/sources.list.d/debian.sources
-	timeout 120 "$guest_tool" -q -o Dir::State::lists="$guest_state/lists" \
+	timeout 180 "$guest_tool" -q -o Dir::State::lists="$guest_state/lists" \
 		-o Dir::Cache="$guest_state/cache" -o Dir::State::status=/dev/null \
 		-o APT::Architecture="$guest_arch" -o APT::Architectures="$guest_arch" \
 		-o Dir::Etc::SourceList="$guest_list" -o Dir::Etc::SourceParts=/dev/null \
@@ -21,25 +21,34 @@ guest_apt() { # ARCH TOOL ARGUMENTS...
 		-o Acquire::Retries=3 -o Acquire::http::Timeout=30 -o APT::Sandbox::User=root "$@"
 }
 
+guest_download() { # ARCH PACKAGE
+	(cd "$guest/unpack-$1" && guest_apt "$1" apt-get download "$2")
+}
+
+# Three times, for a network that hiccups; each is bounded.
+guest_try() { # WHAT COMMAND...
+	guest_what=$1
+	shift
+	for guest_pause in 5 20 0; do
+		"$@" >"$guest/apt.log" 2>&1 && return 0
+		sleep $guest_pause
+	done
+	echo "the $guest_what failed:" >&2
+	tail -5 "$guest/apt.log" >&2
+	return 1
+}
+
 # The path of the newest kernel image whose package's name matches a pattern, on stdout.
 guest_kernel() { # ARCH NAME PATTERN
 	guest_image=$guest/vmlinuz-$2-$1
 	if [ ! -s "$guest_image" ]; then
-		guest_apt "$1" apt-get update >"$guest/apt.log" 2>&1 || {
-			echo "apt-get update for $1 failed:" >&2
-			tail -5 "$guest/apt.log" >&2
-			return 1
-		}
+		guest_try "update for $1" guest_apt "$1" apt-get update || return 1
 		guest_package=$(guest_apt "$1" apt-cache pkgnames linux-image- | grep -E "^linux-image-$3\$" |
 			sort -V | tail -1)
 		[ -n "$guest_package" ] || { echo "no package linux-image-$3 for $1" >&2; return 1; }
 		rm -rf "$guest/unpack-$1"
 		mkdir -p "$guest/unpack-$1"
-		(cd "$guest/unpack-$1" && guest_apt "$1" apt-get download "$guest_package") >"$guest/apt.log" 2>&1 || {
-			echo "downloading $guest_package failed:" >&2
-			tail -5 "$guest/apt.log" >&2
-			return 1
-		}
+		guest_try "download of $guest_package" guest_download "$1" "$guest_package" || return 1
 		dpkg-deb -x "$guest/unpack-$1"/*.deb "$guest/unpack-$1/root" || return 1
 		mv "$guest/unpack-$1"/root/boot/vmlinuz-* "$guest_image" || return 1
 		rm -rf "$guest/unpack-$1"

@@ -19,13 +19,28 @@
 
 enum { STACK = 64 << 10 };
 
+static bool is_really_free(pid_t pid)
+{
+	struct call call = {.low = SIGCHLD, .num = 1, .pids = {pid}};
+	struct outcome got;
+
+	make_call(&call, &got);
+	return got.error != EBUSY;
+}
+
+/*
+ * One pid, chosen where that is allowed; else the same row without a choice. In the initial
+ * namespace a stranger's session may have the number, and the last_pid backend may lose the race.
+ */
 static struct pid_set *set_of(const struct world *w, pid_t *pid, struct pid_set *set)
 {
-	/* Chosen where that is allowed, else the same row without a choice. */
 	bool may = w->privilege != AS_NOBODY &&
-		   !(w->privilege == AS_USERNS_ROOT && w->owner > w->depth);
+		   !(w->privilege == AS_USERNS_ROOT && w->owner > w->depth) &&
+		   !(w->depth == 0 && w->backend == CLONE_EXTENDED_LAST_PID);
 
 	*pid = may ? free_pid(w, w->depth) : 0;
+	for (int tries = 0; may && w->depth == 0 && tries < 50 && !is_really_free(*pid); tries++)
+		*pid = free_pid(w, 0);
 	*set = (struct pid_set){1, pid};
 	return set;
 }
