@@ -233,6 +233,12 @@ static int signals_finish(struct restore *restore, struct stub *stub, struct cal
 		stub->thread->n_pending);
 	if (r == 0 && signals)
 		r = queue(restore, stub, calls, 0, signals->pending, signals->n_pending);
+	/* It goes on running calls, but its parent, whose turn comes after its children's, is told
+	 * now, and not again when it is let go. */
+	if (r == 0 && stub->process->state == REPRISE__PROCESS__STATE__STOPPED &&
+		stub->process->n_threads == 1)
+		calls_must(calls, "stop", SYS_tgkill, stub->hand.own_tgid, stub->hand.own_tid,
+			SIGSTOP, 0, 0, 0);
 	return r;
 }
 

@@ -36,7 +36,7 @@ static pid_t start_orphan(void)
 int main(void)
 {
 	struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
-	pid_t alive, dead, other;
+	pid_t alive, dead, stopped, other;
 	siginfo_t info;
 	int status;
 
@@ -44,6 +44,10 @@ int main(void)
 	alive = start(-3);
 	dead = start(7);
 	other = start_orphan();
+	stopped = start(-2);
+	CHECK(kill(stopped, SIGSTOP) == 0);
+	CHECK(waitpid(stopped, &status, WUNTRACED) == stopped);
+	say("stopped %d", WIFSTOPPED(status));
 	CHECK(waitid(P_PID, (id_t)dead, &info, WEXITED | WNOWAIT) == 0);
 	CHECK(waitpid(other, &status, 0) == other);
 	say("orphan's parent ended with %d", WEXITSTATUS(status));
@@ -59,6 +63,9 @@ int main(void)
 	say("dead: %d", WEXITSTATUS(status));
 	CHECK(waitpid(alive, &status, 0) == alive);
 	say("alive: %d", WEXITSTATUS(status));
+	CHECK(kill(stopped, SIGCONT) == 0);
+	CHECK(waitpid(stopped, &status, 0) == stopped);
+	say("stopped: %d", WEXITSTATUS(status));
 	other = waitpid(-1, &status, 0);
 	say("orphan: %d", other > 0 ? WEXITSTATUS(status) : -1);
 	say("end");

@@ -189,7 +189,8 @@ static void set_limits(void)
 static void set_attributes(struct attributes a)
 {
 	a.size = sizeof(a);
-	CHECK(syscall(SYS_sched_setattr, 0, &a, 0) == 0);
+	/* Where these are not to be had (bound to some CPUs, in a group), all is as it was. */
+	CHECK(syscall(SYS_sched_setattr, 0, &a, 0) == 0 || errno == EPERM || errno == EBUSY);
 }
 
 static void set_batch(void)

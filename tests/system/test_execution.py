@@ -208,8 +208,8 @@ def test_no_signal_comes_from_the_building(frame):
     frame.wait_text("seen")
     (frame.path / "go").touch()
     box.wait_gone()
-    assert frame.text() == ("orphan's parent ended with 4\nready\nseen 0\ndead: 7\nalive: 3\n"
-                            "orphan: 9\nend\n")
+    assert frame.text() == ("stopped 1\norphan's parent ended with 4\nready\nseen 0\ndead: 7\nalive: 3\n"
+                            "stopped: 2\norphan: 9\nend\n")
 
 
 @pytest.mark.parametrize("what, word", [

@@ -21,7 +21,7 @@ def identity(frame, what, times=2):
 
 
 @pytest.mark.parametrize("what", [
-    "plain", "user", "files", "capabilities", "threads", "limits", "scheduling", "scheduling2", "odds",
+    "plain", "deadline", "user", "files", "capabilities", "threads", "limits", "scheduling", "scheduling2", "odds",
     "root", "outside", "gone"])
 def test_is_the_same_after(frame, what):
     before, after = identity(frame, what)
