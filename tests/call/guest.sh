@@ -18,7 +18,7 @@ guest_apt() { # ARCH TOOL ARGUMENTS...
 		-o APT::Architecture="$guest_arch" -o APT::Architectures="$guest_arch" \
 		-o Dir::Etc::SourceList="$guest_list" -o Dir::Etc::SourceParts=/dev/null \
 		-o Acquire::Languages=none -o APT::Update::Post-Invoke-Success= \
-		-o Acquire::Retries=3 -o Acquire::http::Timeout=30 -o APT::Sandbox::User=root "$@"
+		-o APT::Update::Error-Mode=any -o Acquire::Retries=3 -o Acquire::http::Timeout=30 -o APT::Sandbox::User=root "$@"
 }
 
 guest_download() { # ARCH PACKAGE
