@@ -115,8 +115,8 @@ static void end_area(struct parser *parser)
 
 	if (!area)
 		return;
-	if (area->locked && area->protection & PROT_READ)
-		area->lock_on_fault = parser->resident < parser->size;
+	if (area->locked && area->protection & PROT_READ && parser->resident < parser->size)
+		area->lock_on_fault = true;
 	parser->area = NULL;
 }
 
@@ -172,6 +172,8 @@ static void parse_flags(struct live_area *area, const char *words)
 		}
 		if (p[0] == 'l' && p[1] == 'o')
 			area->locked = true;
+		if (p[0] == 'l' && p[1] == 'f')
+			area->lock_on_fault = true;
 		p += strcspn(p, " ");
 	}
 }

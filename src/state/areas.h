@@ -43,7 +43,7 @@ struct live_area {
 	uint64_t advice;
 	uint32_t trouble;
 	bool locked;
-	bool lock_on_fault; /* guessed: locked, readable, and not all there */
+	bool lock_on_fault; /* before "lf" guessed: locked, readable, and not all there */
 	const char *path;   /* as smaps shows it, unescaped; "" of a nameless one */
 };
 

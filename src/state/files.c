@@ -176,7 +176,7 @@ static int place(struct look *look)
 		return -ENAMETOOLONG;
 	memcpy(look->path, look->target, length + 1);
 	if (length <= suffix || strcmp(look->target + length - suffix, DELETED) != 0)
-		return is_at_path(look, look->path) ? 0 : -ENOENT;
+		return is_at_path(look, look->path) ? 0 : -ESTALE;
 	look->deleted = look->st.st_nlink == 0 || !is_at_path(look, look->path);
 	if (look->deleted)
 		look->path[length - suffix] = '\0';
@@ -282,6 +282,11 @@ static int refer(struct capture *capture, struct live_process *process, const ch
 		return 0;
 	}
 	r = place(look);
+	/* A running program may have unlinked it after the first look. */
+	for (int i = 0; r == -ESTALE && i < 3; i++) {
+		r = follow(look);
+		r = r < 0 ? r : place(look);
+	}
 	*ret = -1;
 	if (r == 0 && note)
 		r = add(capture, table, look, ret);
@@ -340,7 +345,9 @@ bool file_area_possible(struct capture *capture, struct live_process *process,
 		return true;
 	area_link(area, link, sizeof(link));
 	r = refer(capture, process, link, false, &file, &look);
-	if (r == -ENOENT && look.target[0])
+	if (r == -ENOENT || r == -ESRCH)
+		return true; /* a running program has unmapped it */
+	if (r == -ESTALE)
 		*ret_why = "is hidden below a mount, or is no longer the file at its path";
 	else if (r < 0)
 		*ret_why = strerror(-r);

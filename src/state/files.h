@@ -13,7 +13,7 @@
 /*
  * Notes the file that the link /proc/PID/LINK leads to ("exe", "cwd", "root", "fd/3",
  * "map_files/55…-55…"): its index in snapshot->files. What cannot be referred to by a path at a
- * restart (hidden below a mount, a file of another kind of file system) is -ENOENT with an error.
+ * restart (hidden below a mount) is -ESTALE with an error.
  * Files of a file system that has no paths (sockets, pipes, anon_inode, memfd) are -EMEDIUMTYPE
  * without an error. Content of deleted files is taken by the kind "files" when all is taken.
  */

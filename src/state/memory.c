@@ -92,7 +92,8 @@ enum area_sort area_sort(const struct live_area *area, dev_t shared_memory, cons
 							       : "belongs to a device";
 			return SORT_OTHER;
 		}
-	} else if (area->path[0] != '/' || starts(area->path, "/[aio]")) {
+	} else if (area->path[0] != '/' || starts(area->path, "/[aio]") ||
+		   starts(area->path, "/secretmem")) {
 		*ret_why = "is shared with the kernel";
 		return SORT_OTHER;
 	}
@@ -114,9 +115,11 @@ static int memory_survey(struct capture *capture, struct live_process *process)
 	notes = arena_alloc(capture->arena, sizeof(*notes));
 	if (!notes)
 		return fail(capture->err, ENOMEM, "cannot note areas of memory");
-	r = areas_read(capture->arena, tid, &notes->areas, capture->err);
+	r = areas_read(capture->arena, tid, &notes->areas, NULL);
+	if (r == -ENOENT || r == -ESRCH)
+		return 0; /* it has just ended: only while it is not frozen yet */
 	if (r < 0)
-		return r;
+		return fail(capture->err, r, "cannot read the areas of memory");
 	process->notes[NOTE_MEMORY] = notes;
 	for (size_t i = 0; i < notes->areas.count; i++) {
 		const struct live_area *area = &notes->areas.items[i];
@@ -325,21 +328,45 @@ static int take_content(struct capture *capture, pid_t tid, const Memory *memory
 	return r < 0 ? r : content_copy_task(capture, tid, &runs, offset);
 }
 
+/* mlockall(MCL_FUTURE) shows only in what is mapped after it: in what borrowing has mapped. */
+static int take_lock_future(
+	struct capture *capture, struct live_process *process, const struct hand *hand, Memory *ret)
+{
+	const struct memory_notes *notes = process->notes[NOTE_MEMORY];
+	struct live_areas areas;
+	bool any = false;
+	int r;
+
+	for (size_t i = 0; i < notes->areas.count; i++)
+		any |= notes->areas.items[i].locked;
+	if (!any)
+		return 0;
+	r = areas_read(capture->arena, live_tid(process), &areas, capture->err);
+	for (size_t i = 0; r == 0 && i < areas.count; i++) {
+		const struct live_area *area = &areas.items[i];
+
+		if (area->start > hand->room || area->end <= hand->room || !area->locked)
+			continue;
+		ret->lock_future = MCL_FUTURE | (area->lock_on_fault ? MCL_ONFAULT : 0);
+	}
+	return r;
+}
+
 static int take_places(
 	struct capture *capture, struct live_process *process, struct calls *calls, Memory *ret)
 {
 	const struct memory_notes *notes = process->notes[NOTE_MEMORY];
 	const struct task_status *status = &process->threads[0].status;
-	struct task_status other;
-	char *auxv, task[48];
+	struct task_status of_live;
+	char *auxv, name[32];
 	size_t size;
 	int r = proc_read(capture->arena, live_tid(process), "auxv", &auxv, &size, capture->err);
 
+	/* A leader that has exited has no memory any more. */
 	if (r == 0 && process->threads[0].dead) {
-		/* Of a leader that has exited /proc tells none of this. */
-		snprintf(task, sizeof(task), "%d/task/%d", process->pid, live_tid(process));
-		r = proc_status(capture->arena, task, true, &other, capture->err);
-		status = &other;
+		snprintf(name, sizeof(name), "%d", live_tid(process));
+		r = proc_status(capture->arena, name, true, &of_live, capture->err);
+		status = &of_live;
 	}
 	if (r < 0)
 		return r;
@@ -360,7 +387,9 @@ static int take_places(
 	ret->thp_disabled = calls_result(calls, notes->no_huge) > 0;
 	if (calls_result(calls, notes->mdwe) > 0)
 		ret->mdwe = (uint32_t)calls_result(calls, notes->mdwe);
-	r = file_refer(capture, process, "exe", &ret->exe);
+	r = take_lock_future(capture, process, calls->hand, ret);
+	if (r == 0)
+		r = file_refer(capture, process, "exe", &ret->exe);
 	return r == -ENOENT ? fail_over(capture->err, r, "it has no executable") : r;
 }
 

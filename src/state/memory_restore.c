@@ -256,6 +256,9 @@ int memory_finish(struct restore *restore, struct stub *stub, struct calls *call
 
 	if (!memory || stub->leader != stub)
 		return 0;
+	if (memory->lock_future)
+		calls_must(calls, "cannot lock memory to come", SYS_mlockall, memory->lock_future,
+			0, 0, 0, 0, 0);
 	if (memory->mdwe)
 		calls_must(calls, "cannot forbid writable code (PR_SET_MDWE)", SYS_prctl,
 			PR_SET_MDWE, memory->mdwe, 0, 0, 0, 0);

@@ -185,6 +185,29 @@ static void locked(void)
 	GOOD(mincore(some, MIB, there) == 0 && !(there[255] & 1));
 }
 
+static void lock_all(int more)
+{
+	unsigned char there[4] = {0};
+	char *before = map(4 * PAGE, PROT_READ | PROT_WRITE), *memory;
+
+	GOOD(mlockall(MCL_CURRENT | MCL_FUTURE | more) == 0);
+	fill(before, PAGE, 13);
+	READY();
+	GOOD(filled(before, PAGE, 13));
+	memory = map(4 * PAGE, PROT_READ | PROT_WRITE);
+	GOOD(mincore(memory, 4 * PAGE, there) == 0 && (there[3] & 1) == !more);
+}
+
+static void locked_future(void)
+{
+	lock_all(0);
+}
+
+static void locked_on_fault(void)
+{
+	lock_all(MCL_ONFAULT);
+}
+
 static void growing(void)
 {
 	char *room = map(32 * MIB, PROT_NONE), *memory = room + 30 * MIB;
@@ -243,6 +266,8 @@ const struct kind private_kinds[] = {
 	{"forbidden", forbidden},
 	{"advice", advice},
 	{"locked", locked},
+	{"locked_future", locked_future},
+	{"locked_on_fault", locked_on_fault},
 	{"growing", growing},
 	{"zeros", zeros},
 	{"guards", guards},

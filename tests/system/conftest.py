@@ -162,7 +162,8 @@ class Frame:
         """Builds tests/programs/NAME.c once."""
         target = BUILD / "programs" / name
         source = PROGRAMS / f"{name}.c"
-        if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+        newest = max(os.path.getmtime(file) for file in (source, *flags) if os.path.exists(file))
+        if not target.exists() or target.stat().st_mtime < newest:
             target.parent.mkdir(parents=True, exist_ok=True)
             fresh = target.with_name(f"{name}.{os.getpid()}")
             self.run(["gcc", "-O1", "-g", "-D_GNU_SOURCE", "-pthread", "-Wall", "-o", str(fresh),

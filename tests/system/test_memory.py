@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import PROGRAMS, children_of, poll
+from conftest import PROGRAMS, REPRISE, Container, children_of, poll
 
 PARTS = [str(PROGRAMS / f"memory_{part}.c") for part in ("private", "files", "special")]
 KINDS = re.findall(r'^\t\{"(\w+)", ', "".join(open(part).read() for part in PARTS), re.M)
@@ -133,6 +133,32 @@ def test_checkpoint_disturbs_nothing(frame):
     box.checkpoint(stop=False)
     assert areas_of(box.pid) == before
     box.signal(signal.SIGUSR1)
+    poll(lambda: frame.text().endswith(("good\n", "bad\n")))
+    assert frame.text() == "ready\ngood\n"
+
+
+@pytest.mark.parametrize("kind", ["sparse", "large", "forbidden", "file_private"])
+def test_without_pagemap_scan(frame, kind):
+    """Kernels before 6.7."""
+    box = frame.start([memory_program(frame), kind])
+    frame.wait_text("ready\n")
+    image = frame.path / "image"
+    frame.run([frame.program("without"), "pagemap_scan", REPRISE, "checkpoint", "--stop",
+               str(box.pid), str(image)])
+    frame.restart(image).signal(signal.SIGUSR1)
+    poll(lambda: frame.text().endswith(("good\n", "bad\n")))
+    assert frame.text() == "ready\ngood\n"
+
+
+def test_without_userfaultfd(frame):
+    box = frame.start([memory_program(frame), "large"])
+    frame.wait_text("ready\n")
+    image, pidfile = box.checkpoint(), frame.path / "pidfile"
+    frame.run([frame.program("without"), "userfaultfd", REPRISE, "restart", "-d", "--pidfile",
+               str(pidfile), str(image)])
+    again = Container(frame, int(pidfile.read_text()))
+    frame.containers.append(again)
+    again.signal(signal.SIGUSR1)
     poll(lambda: frame.text().endswith(("good\n", "bad\n")))
     assert frame.text() == "ready\ngood\n"
 
