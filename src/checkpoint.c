@@ -26,7 +26,8 @@ struct checkpoint {
 
 	struct arena *arena;
 	struct image_writer *writer;
-	struct live_tree *tree; /* frozen */
+	struct live_tree *found; /* before the freeze */
+	struct live_tree *tree;	 /* frozen */
 	struct capture capture;
 };
 
@@ -55,13 +56,10 @@ static int phase_done(struct checkpoint *checkpoint, const char *phase, int r)
 static int survey(struct checkpoint *checkpoint)
 {
 	struct reprise_error *err = checkpoint->err;
-	struct live_tree *tree;
-	int r = tree_find(checkpoint->arena, checkpoint->root, &tree, err);
+	int r = tree_find(checkpoint->arena, checkpoint->root, &checkpoint->found, err);
 
-	if (!r) {
-		r = capture_survey(&checkpoint->capture, tree);
-		tree_free(tree);
-	}
+	if (!r)
+		r = capture_survey(&checkpoint->capture, checkpoint->found);
 	if (!r && interrupted())
 		r = fail(err, ECANCELED, "interrupted");
 	return phase_done(checkpoint, "survey", r);
@@ -69,8 +67,8 @@ static int survey(struct checkpoint *checkpoint)
 
 static int freeze(struct checkpoint *checkpoint)
 {
-	int r = tree_freeze(
-		checkpoint->arena, checkpoint->root, &checkpoint->tree, checkpoint->err);
+	int r = tree_freeze(checkpoint->arena, checkpoint->root, checkpoint->found,
+		&checkpoint->tree, checkpoint->err);
 
 	return phase_done(checkpoint, "freeze", r);
 }
@@ -201,6 +199,7 @@ int reprise_checkpoint(pid_t root, const char *dir,
 	checkpoint.watcher = options ? options->watcher : NULL;
 	clock_gettime(CLOCK_MONOTONIC, &checkpoint.start);
 	r = run(&checkpoint);
+	tree_free(checkpoint.found);
 	tree_free(checkpoint.tree);
 	image_writer_free(checkpoint.writer);
 	return r;

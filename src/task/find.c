@@ -113,16 +113,16 @@ int ids_of_children(struct ids *ids, pid_t pid, pid_t tid)
 
 /* ---- strangers ---- */
 
-static bool was_seen(const struct strangers *strangers, pid_t pid)
+static bool was_seen(const struct live_tree *tree, pid_t pid)
 {
-	size_t low = 0, high = strangers->count;
+	size_t low = 0, high = tree->nr_outside;
 
 	while (low < high) {
 		size_t middle = (low + high) / 2;
 
-		if (strangers->seen[middle] == pid)
+		if (tree->outside[middle] == pid)
 			return true;
-		if (strangers->seen[middle] < pid)
+		if (tree->outside[middle] < pid)
 			low = middle + 1;
 		else
 			high = middle;
@@ -137,35 +137,63 @@ static int compare_ids(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Whether a pid namespace, or one above it, has its init in the tree. Consumes fd. */
-static bool is_inside(int fd, const uint64_t *inits, size_t nr_inits)
+/* Pid namespaces by inode, and whether they have an init of the tree in them or above. */
+struct known_namespaces {
+	struct known {
+		uint64_t inode;
+		bool inside;
+	} * list;
+	size_t count, room;
+};
+
+static const struct known *find_known(const struct known_namespaces *known, uint64_t inode)
 {
+	for (size_t i = known->count; i-- > 0;)
+		if (known->list[i].inode == inode)
+			return &known->list[i];
+	return NULL;
+}
+
+static int add_known(struct known_namespaces *known, uint64_t inode, bool inside)
+{
+	if (known->count == known->room) {
+		size_t room = known->room ? known->room * 2 : 64;
+		struct known *list = realloc(known->list, room * sizeof(*list));
+
+		if (!list)
+			return -ENOMEM;
+		known->list = list;
+		known->room = room;
+	}
+	known->list[known->count++] = (struct known){inode, inside};
+	return 0;
+}
+
+/* Goes up until it comes to one that is known. Consumes fd. */
+static bool climb(const struct known_namespaces *known, int fd)
+{
+	bool inside = false;
+
 	while (fd >= 0) {
+		const struct known *found = NULL;
 		struct stat st;
 		int parent;
 
-		if (fstat(fd, &st) < 0)
-			break;
-		for (size_t i = 0; i < nr_inits; i++) {
-			if (inits[i] == st.st_ino) {
-				close(fd);
-				return true;
-			}
-		}
-		parent = ioctl(fd, NS_GET_PARENT);
+		if (fstat(fd, &st) == 0)
+			found = find_known(known, st.st_ino);
+		parent = found ? -1 : ioctl(fd, NS_GET_PARENT);
 		close(fd);
 		fd = parent;
+		inside = found && found->inside;
 	}
-	if (fd >= 0)
-		close(fd);
-	return false;
+	return inside;
 }
 
-static size_t namespaces_of_inits(const struct live_tree *tree, uint64_t *ret, size_t max)
+static int know_inits(struct known_namespaces *known, const struct live_tree *tree)
 {
-	size_t count = 0;
+	int r = 0;
 
-	for (size_t i = 0; i < tree->count && count < max; i++) {
+	for (size_t i = 0; i < tree->count && r >= 0; i++) {
 		const struct live_process *process = tree->processes[i];
 		const struct task_status *status;
 
@@ -173,58 +201,70 @@ static size_t namespaces_of_inits(const struct live_tree *tree, uint64_t *ret, s
 			continue;
 		status = &process->threads[0].status;
 		if (status->nr_levels > 1 && status->pids[status->nr_levels - 1] == 1)
-			ret[count++] = proc_inode(process->pid, "ns/pid");
+			r = add_known(known, proc_inode(process->pid, "ns/pid"), true);
 	}
-	return count;
+	return r;
 }
 
-static bool is_stranger(pid_t pid, uint64_t own, const uint64_t *inits, size_t nr_inits)
+/* 1, 0, or -ENOMEM. */
+static int is_stranger(struct known_namespaces *known, pid_t pid)
 {
 	uint64_t inode = proc_inode(pid, "ns/pid");
+	const struct known *found;
+	bool inside;
 
-	if (!inode || inode == own)
-		return false;
-	return is_inside(proc_open(pid, "ns/pid", O_RDONLY), inits, nr_inits);
+	if (!inode)
+		return 0;
+	found = find_known(known, inode);
+	if (found)
+		return found->inside;
+	inside = climb(known, proc_open(pid, "ns/pid", O_RDONLY));
+	return add_known(known, inode, inside) < 0 ? -ENOMEM : inside;
 }
 
-int strangers_find(struct strangers *strangers, struct live_tree *tree, struct ids *ret)
+static int look_at_all(
+	struct known_namespaces *known, struct live_tree *tree, struct ids *all, struct ids *ret)
 {
-	_cleanup_free_ uint64_t *inits = calloc(tree->count, sizeof(*inits));
-	struct ids all = {0};
-	size_t nr_inits;
-	int r;
+	int r = ids_of_folder(all, "/proc");
 
-	ret->count = 0;
-	if (!inits)
-		return -ENOMEM;
-	nr_inits = namespaces_of_inits(tree, inits, tree->count);
-	if (!nr_inits)
-		return 0;
-	if (!strangers->own_namespace)
-		strangers->own_namespace = proc_inode(getpid(), "ns/pid");
-	r = ids_of_folder(&all, "/proc");
-	for (size_t i = 0; i < all.count && r >= 0; i++) {
-		pid_t pid = all.list[i];
+	for (size_t i = 0; i < all->count && r >= 0; i++) {
+		pid_t pid = all->list[i];
 
-		if (tree_process(tree, pid) || was_seen(strangers, pid))
+		if (tree_process(tree, pid) || was_seen(tree, pid))
 			continue;
-		if (is_stranger(pid, strangers->own_namespace, inits, nr_inits))
+		r = is_stranger(known, pid);
+		if (r > 0)
 			r = ids_add(ret, pid);
 	}
-	if (r < 0) {
-		ids_free(&all);
-		return r;
-	}
-	if (all.count)
-		qsort(all.list, all.count, sizeof(*all.list), compare_ids);
-	free(strangers->seen);
-	strangers->seen = all.list;
-	strangers->count = all.count;
-	return 0;
+	return r;
 }
 
-void strangers_free(struct strangers *strangers)
+/* From now on these are known not to be in the tree, unless they have been found to be. */
+static int remember(struct live_tree *tree, struct ids *all)
 {
-	free(strangers->seen);
-	*strangers = (struct strangers){0};
+	if (!all->count)
+		return 0;
+	qsort(all->list, all->count, sizeof(*all->list), compare_ids);
+	tree->outside = arena_copy(tree->arena, all->list, all->count * sizeof(*all->list));
+	tree->nr_outside = tree->outside ? all->count : 0;
+	return tree->outside ? 0 : -ENOMEM;
+}
+
+int strangers_find(struct live_tree *tree, struct ids *ret)
+{
+	struct known_namespaces known = {0};
+	struct ids all = {0};
+	int r = know_inits(&known, tree);
+
+	ret->count = 0;
+	if (!r && known.count) {
+		r = add_known(&known, proc_inode(getpid(), "ns/pid"), false);
+		if (!r)
+			r = look_at_all(&known, tree, &all, ret);
+		if (r >= 0)
+			r = remember(tree, &all);
+	}
+	free(known.list);
+	ids_free(&all);
+	return r;
 }

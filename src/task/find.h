@@ -26,12 +26,7 @@ void ids_free(struct ids *ids);
 
 /*
  * Tasks that are in a pid namespace whose init is in the tree but are no descendants: they were
- * created from outside. Found by a walk over /proc; what has been looked at once is passed over.
+ * created from outside. Found by a walk over /proc; what has been looked at once (tree->outside) is
+ * passed over.
  */
-struct strangers {
-	pid_t *seen; /* ordered */
-	size_t count;
-	uint64_t own_namespace;
-};
-int strangers_find(struct strangers *strangers, struct live_tree *tree, struct ids *ret);
-void strangers_free(struct strangers *strangers);
+int strangers_find(struct live_tree *tree, struct ids *ret);

@@ -24,7 +24,6 @@
 struct search {
 	struct live_tree *tree;
 	bool stop;
-	struct strangers strangers;
 	struct ids ids;
 	struct reprise_error *err;
 };
@@ -360,7 +359,7 @@ static int discover(struct search *search)
 static int discover_strangers(struct search *search)
 {
 	struct ids found = {0};
-	int r = strangers_find(&search->strangers, search->tree, &found);
+	int r = strangers_find(search->tree, &found);
 
 	for (size_t i = 0; i < found.count && r >= 0; i++)
 		r = add_process(search, found.list[i]);
@@ -399,8 +398,8 @@ static int search_all(struct search *search, pid_t root)
 	return r == -EAGAIN ? r : r < 0 ? fail(search->err, r, "cannot find the tasks") : 0;
 }
 
-static int search_once(struct arena *arena, pid_t root, bool stop, struct live_tree **ret,
-	struct reprise_error *err)
+static int search_once(struct arena *arena, pid_t root, bool stop, const struct live_tree *found,
+	struct live_tree **ret, struct reprise_error *err)
 {
 	struct search search = {.stop = stop, .err = err};
 	int r;
@@ -408,9 +407,12 @@ static int search_once(struct arena *arena, pid_t root, bool stop, struct live_t
 	search.tree = tree_new(arena);
 	if (!search.tree)
 		return fail(err, ENOMEM, "no memory for the tree");
+	if (found) {
+		search.tree->outside = found->outside;
+		search.tree->nr_outside = found->nr_outside;
+	}
 	r = search_all(&search, root);
 	ids_free(&search.ids);
-	strangers_free(&search.strangers);
 	if (r < 0) {
 		tree_release(search.tree);
 		tree_free(search.tree);
@@ -422,17 +424,18 @@ static int search_once(struct arena *arena, pid_t root, bool stop, struct live_t
 
 int tree_find(struct arena *arena, pid_t root, struct live_tree **ret, struct reprise_error *err)
 {
-	return search_once(arena, root, false, ret, err);
+	return search_once(arena, root, false, NULL, ret, err);
 }
 
-int tree_freeze(struct arena *arena, pid_t root, struct live_tree **ret, struct reprise_error *err)
+int tree_freeze(struct arena *arena, pid_t root, const struct live_tree *found,
+	struct live_tree **ret, struct reprise_error *err)
 {
 	struct timespec start, now;
 	int r;
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (;;) {
-		r = search_once(arena, root, true, ret, err);
+		r = search_once(arena, root, true, found, ret, err);
 		if (r != -EAGAIN)
 			return r;
 		/* The child of a vfork was stopped before it let its parent go: let it. */

@@ -3,7 +3,6 @@
 
 #include <elf.h>
 #include <errno.h>
-#include <sched.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -74,18 +73,15 @@ int trace_wait(pid_t tid, double seconds, int *ret_status)
 
 	if (seconds < 0)
 		return wait_once(tid, 0, ret_status);
-	/* waitpid has no timeout. Most stops come at once: give way first, then sleep. */
+	/* waitpid has no timeout. Sleeping gives way to the thread that is waited for, and comes
+	 * back sooner on a loaded machine than one that only yields. */
 	end = now() + seconds;
-	for (unsigned tries = 0;; tries++) {
-		struct timespec pause = {0, tries < 200 ? 50 * 1000 : 1000 * 1000};
+	for (long nap = 10 * 1000;; nap += nap < 1000 * 1000 ? nap / 2 : 0) {
+		struct timespec pause = {0, nap};
 
 		ret = wait_once(tid, WNOHANG, ret_status);
 		if (ret != -EAGAIN)
 			return ret;
-		if (tries < 100) {
-			sched_yield();
-			continue;
-		}
 		if (now() > end)
 			return -ETIMEDOUT;
 		nanosleep(&pause, NULL);

@@ -47,6 +47,8 @@ struct live_tree {
 	struct live_process **processes;
 	size_t count;
 	size_t nr_threads;
+	pid_t *outside; /* tasks of the system that are not in it: ordered */
+	size_t nr_outside;
 	struct live_process **by_pid; /* hash table */
 	size_t table_size;
 };
@@ -57,9 +59,11 @@ int tree_find(struct arena *arena, pid_t root, struct live_tree **ret, struct re
 /*
  * Stops every thread of root and its descendants, new ones included, until nothing moves; fills in
  * statuses, registers and masks. A task that cannot be stopped in time (a vfork parent) is -EBUSY.
- * On failure everything goes on as before.
+ * On failure everything goes on as before. found: what tree_find gave a moment ago, or NULL; it
+ * saves a second look at the tasks outside.
  */
-int tree_freeze(struct arena *arena, pid_t root, struct live_tree **ret, struct reprise_error *err);
+int tree_freeze(struct arena *arena, pid_t root, const struct live_tree *found,
+	struct live_tree **ret, struct reprise_error *err);
 
 /* Everything goes on where it was: stopped tasks stay stopped. */
 void tree_release(struct live_tree *tree);

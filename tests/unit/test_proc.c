@@ -214,7 +214,7 @@ START_TEST(a_tree_frozen_and_killed)
 	ck_assert_int_eq(tree->processes[0]->pid, pid);
 	tree_free(tree);
 	for (int i = 0; i < 10; i++) {
-		ck_assert_msg(tree_freeze(arena, pid, &tree, &err) == 0, "%s", err.thing);
+		ck_assert_msg(tree_freeze(arena, pid, NULL, &tree, &err) == 0, "%s", err.thing);
 		ck_assert_uint_eq(tree->count, 8);
 		for (size_t k = 0; k < tree->count; k++) {
 			struct live_process *process = tree->processes[k];
@@ -238,8 +238,11 @@ END_TEST
 static void own_namespace(void)
 {
 	unshare(CLONE_NEWPID);
-	if (fork() == 0)
+	if (fork() == 0) {
 		a_family();
+		for (;;)
+			pause();
+	}
 }
 
 START_TEST(a_tree_with_a_namespace_in_it)
@@ -263,7 +266,7 @@ START_TEST(a_tree_with_a_namespace_in_it)
 	}
 	ck_assert_uint_eq(inits, 1);
 	tree_free(tree);
-	ck_assert_int_eq(tree_freeze(arena, pid, &tree, &err), 0);
+	ck_assert_int_eq(tree_freeze(arena, pid, NULL, &tree, &err), 0);
 	ck_assert_int_eq(tree_kill(tree, &err), 0);
 	tree_free(tree);
 }
@@ -292,7 +295,7 @@ START_TEST(nobody_there)
 	ck_assert_int_eq(tree_find(arena, pid, &tree, &err), -ESRCH);
 	ck_assert_str_ne(err.thing, "");
 	error_clear(&err);
-	ck_assert_int_eq(tree_freeze(arena, pid, &tree, &err), -ESRCH);
+	ck_assert_int_eq(tree_freeze(arena, pid, NULL, &tree, &err), -ESRCH);
 }
 END_TEST
 
