@@ -83,8 +83,8 @@ static int limits_restore(struct restore *restore, struct stub *stub, struct cal
 	for (size_t i = 0; limits && i < limits->n_soft && i < RLIM_NLIMITS; i++) {
 		struct rlimit value = {limits->soft[i], limits->hard[i]}, own;
 
-		/* Stubs have this program's limits. */
-		if (getrlimit((__rlimit_resource_t)i, &own) == 0 &&
+		/* Stubs have this program's limits, but as many descriptors as may be. */
+		if (i != RLIMIT_NOFILE && getrlimit((__rlimit_resource_t)i, &own) == 0 &&
 			own.rlim_cur == value.rlim_cur && own.rlim_max == value.rlim_max)
 			continue;
 		if (calls_reserve(calls, 1, sizeof(value)))

@@ -252,15 +252,15 @@ static int tree_survey(struct capture *capture, struct live_process *process)
 	return 0;
 }
 
-/* The number that the next open gives: all threads stand still. */
-static int lowest_free(const struct live_process *process)
+/* The number that the next open in this thread gives: all threads stand still. -errno. */
+static int lowest_free(pid_t tid)
 {
 	char path[64], link[8];
 
 	for (int number = 0;; number++) {
-		snprintf(path, sizeof(path), "/proc/%d/fd/%d", process->pid, number);
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", tid, number);
 		if (readlink(path, link, sizeof(link)) < 0)
-			return number;
+			return errno == ENOENT ? number : -errno;
 	}
 }
 
@@ -293,8 +293,10 @@ static int tree_ask(struct capture *capture, struct live_process *process, struc
 		0, 0, 0);
 	asked->is_init = status->nr_levels > 1 && status->pids[status->nr_levels - 1] == 1;
 	if (asked->is_init) {
-		int fd = lowest_free(process);
+		int fd = lowest_free(calls->hand->tid);
 
+		if (fd < 0)
+			return fail(capture->err, fd, "descriptors");
 		asked->last_pid = ask_number(calls, "/proc/sys/kernel/ns_last_pid", fd);
 		asked->pid_max = ask_number(calls, "/proc/sys/kernel/pid_max", fd);
 	}
