@@ -153,22 +153,27 @@ static size_t bucket_of(const struct description *d)
 	return (hash >> 40) % BUCKETS;
 }
 
-/* Where the description has its place in the trees: what is there is the same description. */
-static struct description **place_of(struct finder *finder, const struct description *fresh)
+/* Where the description has its place in the trees: what is there is the same description. -errno
+ * when that cannot be told. */
+static int place_of(
+	struct finder *finder, const struct description *fresh, struct description ***ret)
 {
-	struct description **group = &finder->buckets[bucket_of(fresh)], **place;
+	struct description **place = &finder->buckets[bucket_of(fresh)];
 
-	while (*group && !same_group(*group, fresh))
-		group = &(*group)->bucket;
-	for (place = group; *place;) {
+	while (*place && !same_group(*place, fresh))
+		place = &(*place)->bucket;
+	while (*place) {
 		long order = compare(
 			(*place)->tid, fresh->tid, KCMP_FILE, (*place)->number, fresh->number);
 
-		if (order != 1 && order != 2)
+		if (order < 0 || order > 2)
+			return order < 0 ? (int)order : -EXDEV;
+		if (order == 0)
 			break;
 		place = order == 1 ? &(*place)->more : &(*place)->less;
 	}
-	return place;
+	*ret = place;
+	return 0;
 }
 
 /* Reads what the link, the inode and fdinfo say. -errno without an error: it may have gone. */
@@ -218,7 +223,7 @@ static int find_description(struct capture *capture, struct live_process *proces
 	int dir, struct descriptor *item)
 {
 	struct finder *finder = get_finder(capture);
-	struct description *fresh, **place;
+	struct description *fresh, **place = NULL;
 	int ret;
 
 	item->description = inherited(process, tid, item->number);
@@ -231,11 +236,13 @@ static int find_description(struct capture *capture, struct live_process *proces
 	fresh->tid = tid;
 	fresh->number = item->number;
 	ret = read_description(capture, dir, fresh);
+	if (ret == 0)
+		ret = place_of(finder, fresh, &place);
+	if (ret < 0 && (is_frozen(process) || ret == -ENOSYS || ret == -EPERM))
+		return fail(capture->err, ret, "cannot look at descriptor %d", item->number);
+	/* It was closed while it was looked at. */
 	if (ret < 0)
-		return is_frozen(process)
-			       ? fail(capture->err, ret, "cannot read descriptor %d", item->number)
-			       : 0;
-	place = place_of(finder, fresh);
+		return 0;
 	if (!*place)
 		add_description(capture, finder, place, fresh);
 	item->description = *place;
