@@ -124,7 +124,7 @@ static int run_creation(struct stub *actor, pid_t *ret_child, struct reprise_err
 	const struct creation *creation = actor->hand.local;
 	arch_registers regs;
 	unsigned long child;
-	int status, ret;
+	int status = 0, ret;
 
 	memset(&regs, 0, sizeof(regs));
 	ret = trace_get_registers(actor->tid, &regs);

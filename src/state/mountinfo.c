@@ -107,7 +107,7 @@ static int parse(struct arena *arena, char *text, struct mount_lines *ret)
 	size_t room = 1;
 	char *save = NULL;
 
-	for (const char *c = text; *c; c++)
+	for (const char *c = text; c && *c; c++)
 		room += *c == '\n';
 	ret->lines = arena_alloc(arena, room * sizeof(*ret->lines));
 	if (!ret->lines)

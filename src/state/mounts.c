@@ -69,7 +69,7 @@ static int compare(
 	if (!root || !base_root)
 		return fail(err, EINVAL, "a mount namespace has no root");
 	comparison->pivoted =
-		!same_file_system(root, base_root) || strcmp(root->root, base_root->root);
+		!same_file_system(root, base_root) || strcmp(root->root, base_root->root) != 0;
 	if (!comparison->pivoted)
 		match(comparison);
 	comparison->positions =
