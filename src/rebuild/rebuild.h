@@ -33,8 +33,8 @@ int layout_descriptor(const Snapshot *snapshot);
 
 /* nursery.c: the first stub, from which all tasks come; clean of everything of the controller. */
 int nursery_start(struct rebuild *rebuild);
-/* When all tasks are made: whoever it is the parent of gets the next one, before parent death signals
- * are set. */
+/* When all tasks are made: whoever it is the parent of gets the next one, before parent death
+ * signals are set. */
 int nursery_leave(struct rebuild *rebuild);
 void nursery_end(struct rebuild *rebuild);
 
