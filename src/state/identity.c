@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "state/files_table.h"
 #include "state/open_file.h"
+#include "state/privileges.h"
 
 #ifndef MEMBARRIER_CMD_GET_REGISTRATIONS
 #define MEMBARRIER_CMD_GET_REGISTRATIONS (1 << 9) /* Linux 6.3 */
@@ -133,6 +134,30 @@ static const struct inherited *inherited_state(struct restore *restore)
 	return own;
 }
 
+/* How low this program may go can only be tried: without CAP_SYS_RESOURCE it depends on its past.
+ */
+static int identity_check(struct restore *restore)
+{
+	const struct inherited *own = inherited_state(restore);
+	int32_t lowest = INT32_MAX;
+	int r;
+
+	if (!own)
+		return fail(restore->err, ENOMEM, "identity");
+	for (size_t i = 0; i < restore->snapshot->n_processes; i++) {
+		const Identity *identity = restore->snapshot->processes[i]->identity;
+
+		if (identity && identity->oom_score_adj < lowest)
+			lowest = identity->oom_score_adj;
+	}
+	if (lowest >= own->oom_score_adj || have_capability(CAP_SYS_RESOURCE))
+		return 0;
+	r = write_number(restore, getpid(), "oom_score_adj", "%ld", lowest);
+	if (r == 0)
+		r = write_number(restore, getpid(), "oom_score_adj", "%ld", own->oom_score_adj);
+	return r;
+}
+
 /* One membarrier command registers one kind. */
 static void restore_membarrier(struct calls *calls, uint64_t registrations)
 {
@@ -193,6 +218,7 @@ const struct state_kind identity_kind = {
 	.name = "identity",
 	.ask = identity_ask,
 	.take = identity_take,
+	.check = identity_check,
 	.restore = identity_restore,
 	.restore_thread = identity_restore_thread,
 	.finish = identity_finish,

@@ -271,9 +271,15 @@ static struct kernel_sigevent event_of(const Process *process, const PosixTimer 
 	return event;
 }
 
+/* CLOCK_THREAD_CPUTIME_ID, and as the kernel notes it: CPU clock of a thread, pid 0 for itself. */
+static bool is_of_thread(clockid_t clock)
+{
+	return clock == CLOCK_THREAD_CPUTIME_ID || (clock >= -4 && clock <= -2);
+}
+
 static bool makes(const struct stub *stub, const PosixTimer *timer)
 {
-	if (timer->clock == CLOCK_THREAD_CPUTIME_ID && timer->thread >= 0 &&
+	if (is_of_thread(timer->clock) && timer->thread >= 0 &&
 		(size_t)timer->thread < stub->process->n_threads)
 		return stub->process->threads[timer->thread] == stub->thread;
 	return stub_speaks(stub);

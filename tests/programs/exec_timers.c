@@ -11,6 +11,7 @@ struct event {
 
 static pthread_barrier_t barrier;
 static pid_t second_tid;
+static int second_timer;
 
 static int create(clockid_t clock, int notify, int number, int value, pid_t tid)
 {
@@ -29,43 +30,11 @@ static void arm(int id, long seconds, long interval)
 	CHECK(syscall(SYS_timer_settime, id, 0, &value, NULL) == 0);
 }
 
-static void list(void)
+static void arm_soon(int id)
 {
-	struct itimerval real;
+	struct itimerspec value = {{0, 0}, {0, 50000000}};
 
-	for (int i = 0; i < 16; i++) {
-		struct itimerspec value;
-
-		if (syscall(SYS_timer_gettime, i, &value) < 0)
-			say("timer %d: none", i);
-		else
-			say("timer %d: interval %ld.%09ld, left about %ld", i,
-				value.it_interval.tv_sec, value.it_interval.tv_nsec,
-				(value.it_value.tv_sec + 999) / 1000);
-	}
-	for (int i = 0; i < 3; i++) {
-		CHECK(getitimer(i, &real) == 0);
-		say("interval timer %d: interval %ld.%06ld, left about %ld", i,
-			real.it_interval.tv_sec, real.it_interval.tv_usec,
-			(real.it_value.tv_sec + 999) / 1000);
-	}
-}
-
-static void *second(void *arg)
-{
-	siginfo_t info;
-	sigset_t set;
-
-	second_tid = (pid_t)syscall(SYS_gettid);
-	pthread_barrier_wait(&barrier);
-	wait_go();
-	pthread_barrier_wait(&barrier);
-	sigemptyset(&set);
-	sigaddset(&set, SIGRTMIN + 4);
-	CHECK(sigwaitinfo(&set, &info) == SIGRTMIN + 4);
-	say("second: code %d, value %d, timer %d", info.si_code, info.si_value.sival_int,
-		info.si_timerid);
-	return NULL;
+	CHECK(syscall(SYS_timer_settime, id, 0, &value, NULL) == 0);
 }
 
 static void expect(int number)
@@ -94,9 +63,52 @@ static void burn(int number)
 	expect(number);
 }
 
+static void list(void)
+{
+	struct itimerval real;
+
+	for (int i = 0; i < 18; i++) {
+		struct itimerspec value;
+
+		if (syscall(SYS_timer_gettime, i, &value) < 0)
+			say("timer %d: none", i);
+		else
+			say("timer %d: interval %ld.%09ld, left about %ld", i,
+				value.it_interval.tv_sec, value.it_interval.tv_nsec,
+				(value.it_value.tv_sec + 999) / 1000);
+	}
+	for (int i = 0; i < 3; i++) {
+		CHECK(getitimer(i, &real) == 0);
+		say("interval timer %d: interval %ld.%06ld, left about %ld", i,
+			real.it_interval.tv_sec, real.it_interval.tv_usec,
+			(real.it_value.tv_sec + 999) / 1000);
+	}
+}
+
+static void *second(void *arg)
+{
+	siginfo_t info;
+	sigset_t set;
+
+	second_tid = (pid_t)syscall(SYS_gettid);
+	second_timer =
+		create(CLOCK_THREAD_CPUTIME_ID, SIGEV_THREAD_ID, SIGRTMIN + 7, 80, second_tid);
+	pthread_barrier_wait(&barrier);
+	wait_go();
+	/* It counts this thread's time: the other one only waits. */
+	arm_soon(second_timer);
+	burn(SIGRTMIN + 7);
+	pthread_barrier_wait(&barrier);
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMIN + 4);
+	CHECK(sigwaitinfo(&set, &info) == SIGRTMIN + 4);
+	say("second: code %d, value %d, timer %d", info.si_code, info.si_value.sival_int,
+		info.si_timerid);
+	return NULL;
+}
+
 int main(void)
 {
-	struct itimerspec soon = {{0, 0}, {0, 50000000}};
 	struct itimerval far = {{2500, 0}, {5500, 0}};
 	int ids[10];
 	pthread_t thread;
@@ -115,7 +127,7 @@ int main(void)
 	arm(ids[2], 3500, 10);
 	say("ids %d", create(CLOCK_REALTIME, SIGEV_NONE, 0, 0, 0) - ids[0]);
 	ids[3] = create(CLOCK_BOOTTIME, SIGEV_THREAD_ID, SIGRTMIN + 4, 77, second_tid);
-	CHECK(ids[3] < 16);
+	CHECK(ids[3] < 18);
 	ids[4] = create(CLOCK_MONOTONIC, SIGEV_SIGNAL, SIGRTMIN + 5, 78, 0);
 	ids[5] = create(CLOCK_PROCESS_CPUTIME_ID, SIGEV_SIGNAL, SIGRTMIN + 6, 79, 0);
 	arm(ids[4], 100500, 0);
@@ -130,7 +142,7 @@ int main(void)
 	CHECK(pthread_join(thread, NULL) == 0);
 	arm(ids[4], 1, 0);
 	expect(SIGRTMIN + 5);
-	CHECK(syscall(SYS_timer_settime, ids[5], 0, &soon, NULL) == 0);
+	arm_soon(ids[5]);
 	burn(SIGRTMIN + 6);
 	far = (struct itimerval){{0, 0}, {0, 100000}};
 	CHECK(setitimer(ITIMER_REAL, &far, NULL) == 0);
