@@ -223,21 +223,36 @@ static int make_and_unlink(int dir, const char *name, const File *file)
 	return r;
 }
 
+/* The directory that a deleted file was in; where that is gone as well, the nearest one above. */
+static int open_parent(int root, const char *path)
+{
+	char parent[PATH_MAX];
+	int dir = -ENAMETOOLONG;
+
+	if (strlen(path) >= sizeof(parent))
+		return dir;
+	memcpy(parent, path, strlen(path) + 1);
+	for (char *slash = strrchr(parent, '/'); slash; slash = strrchr(parent, '/')) {
+		slash[slash == parent] = '\0';
+		dir = open_below(root, parent, O_PATH | O_DIRECTORY, 0);
+		if ((dir != -ENOENT && dir != -ENOTDIR) || slash == parent)
+			break;
+	}
+	return dir;
+}
+
 /* A file of no name: under its old one while that is free, else under another for a moment. */
 static int make_nameless(int root, const File *file)
 {
-	_cleanup_close_ int dir = -1;
-	char parent[PATH_MAX], name[64];
+	_cleanup_close_ int dir = open_parent(root, file->path);
 	const char *slash = strrchr(file->path, '/');
-	int fd = -EEXIST;
+	char name[64];
+	int fd;
 
-	if (!slash || !slash[1] || strlen(file->path) >= sizeof(parent))
-		return -EINVAL;
-	memcpy(parent, file->path, (size_t)(slash - file->path) + 1);
-	parent[slash - file->path + 1] = '\0';
-	dir = open_below(root, parent, O_PATH | O_DIRECTORY, 0);
 	if (dir < 0)
 		return dir;
+	if (!slash || !slash[1])
+		return -EINVAL;
 	fd = make_and_unlink(dir, slash + 1, file);
 	for (int i = 0; i < TRIES && fd == -EEXIST; i++) {
 		snprintf(name, sizeof(name), ".reprise-%d-%d", (int)getpid(), i);

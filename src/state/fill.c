@@ -188,7 +188,8 @@ static bool wants_copies(struct filler *filler, const Area *area)
 	return false;
 }
 
-static int copy_large_runs(struct filler *filler, const Area *area)
+/* Sets *ret_copied to false where the area is none for a userfaultfd. */
+static int copy_large_runs(struct filler *filler, const Area *area, bool *ret_copied)
 {
 	struct uffdio_register range = {
 		.range = {area->start, area->end - area->start},
@@ -197,8 +198,9 @@ static int copy_large_runs(struct filler *filler, const Area *area)
 	uint64_t offset = area->pages->offset;
 	int r = 0;
 
-	if (ioctl(filler->uffd, UFFDIO_REGISTER, &range) < 0)
-		return -errno;
+	*ret_copied = ioctl(filler->uffd, UFFDIO_REGISTER, &range) == 0;
+	if (!*ret_copied)
+		return 0;
 	for (size_t i = 0; i < area->pages->n_first && r == 0; i++) {
 		uint64_t size = area->pages->count[i] * PAGE;
 
@@ -222,7 +224,7 @@ static int fill_area(struct filler *filler, const Area *area)
 	copied = copied && filler->uffd >= 0;
 	if (copied && r == 0) {
 		r = calls_run(filler->calls); /* it has to be mapped */
-		r = r < 0 ? r : copy_large_runs(filler, area);
+		r = r < 0 ? r : copy_large_runs(filler, area, &copied);
 		if (r < 0)
 			r = fail(filler->restore->err, r, "cannot copy memory from the image");
 	}

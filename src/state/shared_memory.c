@@ -182,6 +182,25 @@ static int open_anonymous(uint64_t size)
 	return fd;
 }
 
+/* What only makes itself known when it is tried: whether map_files may be used. */
+static int check(struct restore *restore)
+{
+	for (size_t i = 0; i < restore->snapshot->n_shared_memory; i++) {
+		_cleanup_close_ int fd = -1;
+
+		if (restore->snapshot->shared_memory[i]->kind !=
+			REPRISE__SHARED_MEMORY__KIND__ANONYMOUS)
+			continue;
+		fd = open_anonymous(1);
+		return fd < 0 ? fail(restore->err, fd,
+					"cannot open shared anonymous memory "
+					"(/proc/self/map_files, "
+					"which takes CAP_CHECKPOINT_RESTORE)")
+			      : 0;
+	}
+	return 0;
+}
+
 static int open_memfd(const SharedMemory *memory)
 {
 	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
@@ -295,6 +314,7 @@ static void end(struct restore *restore)
 
 const struct state_kind shared_memory_kind = {
 	.name = "shared memory",
+	.check = check,
 	.finish = seal,
 	.end = end,
 };

@@ -129,6 +129,24 @@ static void file_deleted(void)
 	GOOD(file_has("gone", 0, "other"));
 }
 
+/* Its directory is deleted too. */
+static void folder_deleted(void)
+{
+	char *memory;
+	int fd;
+
+	GOOD(mkdir("folder", 0700) == 0 && mkdir("folder/inner", 0700) == 0);
+	fd = make("folder/inner/file");
+	memory = map(fd, PROT_READ | PROT_WRITE, MAP_SHARED);
+	unlink("folder/inner/file");
+	rmdir("folder/inner");
+	rmdir("folder");
+	strcpy(memory, "text");
+	READY();
+	GOOD(strcmp(memory, "text") == 0);
+	GOOD(pwrite(fd, "more", 4, PAGE) == 4 && memcmp(memory + PAGE, "more", 4) == 0);
+}
+
 static void shared_anonymous(void)
 {
 	char *memory =
@@ -210,6 +228,7 @@ const struct kind file_kinds[] = {
 	{"file_shared", file_shared},
 	{"file_read_only", file_read_only},
 	{"file_deleted", file_deleted},
+	{"folder_deleted", folder_deleted},
 	{"shared_anonymous", shared_anonymous},
 	{"memfd", memfd},
 	{"device_zero", device_zero},

@@ -36,7 +36,7 @@ def join(rows):
     for addresses, protection, offset, name, flags in rows:
         start, end = (int(word, 16) for word in addresses.split("-"))
         offset = int(offset, 16)
-        name = re.sub(r"/\.reprise-\S+|/gone", "/deleted", name)
+        name = re.sub(r"/\.reprise-\S+|/gone|(/folder/inner)?/file", "/deleted", name)
         last = joined[-1] if joined else None
         if last and last[1] == start and last[2] == protection and last[4:] == [name, flags] and (
                 name in ("", "[heap]") or last[3] + last[1] - last[0] == offset):
