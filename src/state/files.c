@@ -48,6 +48,7 @@ struct look {
 	char path[PATH_MAX];
 	struct stat st;
 	bool deleted;
+	bool outside; /* not in its own mount namespace, but in the caller's */
 };
 
 static const char table_key;
@@ -167,6 +168,16 @@ static int follow(struct look *look)
 	return stat(name, &look->st) < 0 ? -errno : 0;
 }
 
+/* What was opened before the roots were changed is still where the caller sees it. */
+static bool is_outside(struct look *look)
+{
+	struct stat st;
+
+	look->outside = stat(look->path, &st) == 0 && st.st_dev == look->st.st_dev &&
+			st.st_ino == look->st.st_ino;
+	return look->outside;
+}
+
 /* Finds out at which path the file is, or was. */
 static int place(struct look *look)
 {
@@ -176,7 +187,7 @@ static int place(struct look *look)
 		return -ENAMETOOLONG;
 	memcpy(look->path, look->target, length + 1);
 	if (length <= suffix || strcmp(look->target + length - suffix, DELETED) != 0)
-		return is_at_path(look, look->path) ? 0 : -ESTALE;
+		return is_at_path(look, look->path) || is_outside(look) ? 0 : -ESTALE;
 	look->deleted = look->st.st_nlink == 0 || !is_at_path(look, look->path);
 	if (look->deleted)
 		look->path[length - suffix] = '\0';
@@ -252,7 +263,7 @@ static int add(struct capture *capture, struct table *table, const struct look *
 		table->owners = grown;
 		table->room = room;
 	}
-	table->owners[snapshot->n_files] = look->process->index;
+	table->owners[snapshot->n_files] = look->outside ? SIZE_MAX : look->process->index;
 	*ret = (int32_t)snapshot->n_files;
 	if (!file->path || MESSAGE_ADD(capture->arena, snapshot, files, file) < 0)
 		return fail(capture->err, ENOMEM, "cannot note a file");

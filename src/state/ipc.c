@@ -36,13 +36,14 @@ static bool has_objects(int proc, const char *name)
 static int has_queues(void)
 {
 	char entries[1024];
-	long context = syscall(SYS_fsopen, "mqueue", 0), fd, size;
+	long context = syscall(SYS_fsopen, "mqueue", 0), mount, fd, size;
 
 	if (context < 0)
 		return errno == ENODEV ? 0 : -1;
 	if (syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, 0, 0, 0) < 0)
 		return -1;
-	fd = syscall(SYS_fsmount, context, 0, 0);
+	mount = syscall(SYS_fsmount, context, 0, 0);
+	fd = mount < 0 ? -1 : syscall(SYS_openat, mount, ".", O_RDONLY | O_DIRECTORY);
 	if (fd < 0)
 		return -1;
 	/* "." and ".." take 24 bytes each. */

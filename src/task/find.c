@@ -230,16 +230,23 @@ static int look_at_all(
 	for (size_t i = 0; i < all->count && r >= 0; i++) {
 		pid_t pid = all->list[i];
 
-		if (tree_process(tree, pid) || was_seen(tree, pid))
+		if (was_seen(tree, pid))
 			continue;
+		if (tree_process(tree, pid)) {
+			all->list[i] = 0;
+			continue;
+		}
 		r = is_stranger(known, pid);
-		if (r > 0)
+		if (r > 0) {
+			/* Not to be remembered: a later search has to find it again. */
+			all->list[i] = 0;
 			r = ids_add(ret, pid);
+		}
 	}
 	return r;
 }
 
-/* From now on these are known not to be in the tree, unless they have been found to be. */
+/* From now on these are known not to be in the tree. */
 static int remember(struct live_tree *tree, struct ids *all)
 {
 	if (!all->count)

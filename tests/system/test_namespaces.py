@@ -31,6 +31,18 @@ def mounts_of(pid):
     return sorted(rows)
 
 
+def names_of(root):
+    try:
+        return sorted(fields_of(p)["Name"][0] for p in tree_of(root))
+    except OSError:
+        return []
+
+
+def wait_names(root, names):
+    """Until exactly these run: whoever only prepares something has gone or has exec'd."""
+    poll(lambda: names_of(root) == sorted(names))
+
+
 def in_root(pid, path):
     return pathlib.Path(f"/proc/{pid}/root{path}")
 
@@ -46,10 +58,10 @@ FULL = ("--pid", "--mount", "--uts", "--mount-proc")
 
 
 def test_nested_pid_namespaces(frame):
-    inner = "unshare --pid --fork --kill-child bash -c 'sleep 1000 & sleep 1001'"
-    middle = f"unshare --pid --fork --kill-child bash -c \"{inner} & sleep 1002\""
+    inner = "unshare --pid --fork --kill-child bash -c 'sleep 1000 & sleep 1001; :'"
+    middle = f"unshare --pid --fork --kill-child bash -c \"{inner} & sleep 1002; :\""
     box = frame.start(["bash", "-c", f"{middle} & sleep 1003; :"])
-    poll(lambda: sum("sleep" in fields_of(p)["Name"] for p in tree_of(box.pid)) == 4)
+    wait_names(box.pid, ["bash"] * 3 + ["unshare"] * 2 + ["sleep"] * 4)
     levels = {len(fields_of(p)["NSpid"]) for p in tree_of(box.pid)}
     assert levels == {2, 3, 4}
     twice(frame, box, lambda pid: (describe(pid), parents(pid)))
@@ -57,11 +69,10 @@ def test_nested_pid_namespaces(frame):
 
 @pytest.mark.parametrize("depth", [1, 5, 20])
 def test_depth(frame, depth):
-    script = "exec sleep 1000"
-    for _ in range(depth):
-        script = f"unshare --pid --fork --kill-child bash -c {quoted(script)} & sleep 1001"
-    box = frame.start(["bash", "-c", script])
-    poll(lambda: sum("sleep" in fields_of(p)["Name"] for p in tree_of(box.pid)) == depth + 1)
+    script = frame.path / "nest"
+    script.write_text("if [ $1 -gt 0 ]; then unshare --pid --fork --kill-child bash $0 $(($1 - 1)) & fi\nsleep 1001; :\n")
+    box = frame.start(["bash", str(script), str(depth)])
+    wait_names(box.pid, ["bash"] * (depth + 1) + ["sleep"] * (depth + 1) + ["unshare"] * depth)
     twice(frame, box, describe)
 
 
