@@ -31,6 +31,12 @@ static void see(struct extract *x, int pid, int from)
 {
 	int common = common_ns(x->m, x->m->pids[pid].ns, from);
 
+	/* An init that cannot end shows that a pid of its namespace is in use. */
+	for (int ns = x->m->pids[pid].ns; ns != common; ns = x->m->nss[ns].parent)
+		if (x->m->tasks[x->m->nss[ns].init].state == M_ZOMBIE) {
+			common = ns;
+			break;
+		}
 	if (x->depth[pid] < 0 || x->m->nss[common].level > x->m->nss[x->depth[pid]].level)
 		x->depth[pid] = common;
 }

@@ -104,6 +104,7 @@ static void seed_history(struct history *h, struct rng *rng, unsigned long long 
 	size = rng_below(rng, 200) == 0	 ? 1 + rng_below(rng, most)
 	       : rng_below(rng, 10) == 0 ? 1 + rng_below(rng, 40)
 					 : 1 + rng_below(rng, 14);
+	h->gentle = false;
 	history_random(h, rng, size < most ? size : most);
 }
 

@@ -65,6 +65,7 @@ void history_random(struct history *h, struct rng *rng, unsigned most_tasks)
 
 struct run {
 	struct model *m;
+	bool gentle;
 	int living[M_TASKS];
 	int n_living;
 };
@@ -150,6 +151,15 @@ static bool nursery_may(enum op_kind kind)
 	}
 }
 
+static bool may_join(const struct run *run, const struct deed *d)
+{
+	const struct model *m = run->m;
+	int ns = m->tasks[d->subject].ns;
+
+	return !run->gentle || m->nss[ns].init != d->subject || d->group == d->subject ||
+	       (m->pids[d->group].ns != ns && model_ns_within(m, ns, m->pids[d->group].ns));
+}
+
 static void do_op(struct run *run, const struct op *op, struct deed *d)
 {
 	struct model *m = run->m;
@@ -160,7 +170,8 @@ static void do_op(struct run *run, const struct op *op, struct deed *d)
 		d->actor = 0;
 	d->value = 0;
 	d->result = -EINVAL;
-	if (!d->actor && !nursery_may(op->kind))
+	d->tried = d->actor || nursery_may(op->kind);
+	if (!d->tried)
 		return;
 	switch (op->kind) {
 	case OP_FORK:
@@ -184,14 +195,19 @@ static void do_op(struct run *run, const struct op *op, struct deed *d)
 	case OP_JOIN_GROUP:
 		d->subject = m->tasks[d->actor].leader;
 		d->group = pick_group(m, d->actor, op->what);
-		d->result = model_setpgid(m, d->actor, d->subject, d->group);
+		d->tried = may_join(run, d);
+		if (d->tried)
+			d->result = model_setpgid(m, d->actor, d->subject, d->group);
 		break;
 	case OP_CHILD_GROUP:
 		d->subject = pick_child(m, d->actor, op->what);
-		if (d->subject < 0)
+		d->tried = d->subject >= 0;
+		if (!d->tried)
 			break;
 		d->group = op->how % 2 ? d->subject : pick_group(m, d->actor, op->how / 2);
-		d->result = model_setpgid(m, d->actor, d->subject, d->group);
+		d->tried = may_join(run, d);
+		if (d->tried)
+			d->result = model_setpgid(m, d->actor, d->subject, d->group);
 		break;
 	case OP_EXIT:
 		d->value = (op->how % 8) << 8;
@@ -203,7 +219,8 @@ static void do_op(struct run *run, const struct op *op, struct deed *d)
 		break;
 	case OP_WAIT:
 		d->subject = pick_child(m, d->actor, op->what);
-		if (d->subject >= 0)
+		d->tried = d->subject >= 0;
+		if (d->tried)
 			d->result = model_wait(m, d->actor, d->subject);
 		break;
 	case OP_SUBREAPER:
@@ -215,7 +232,8 @@ static void do_op(struct run *run, const struct op *op, struct deed *d)
 		break;
 	case OP_SETNS:
 		d->subject = pick_ns(m, d->actor, op->what);
-		if (d->subject >= 0)
+		d->tried = d->subject >= 0;
+		if (d->tried)
 			d->result = model_setns(m, d->actor, d->subject);
 		break;
 	case OP_SETNS_BACK:
@@ -230,7 +248,7 @@ static void do_op(struct run *run, const struct op *op, struct deed *d)
 void history_run(const struct history *h, struct model *m,
 	void (*note)(void *arg, const struct model *m, const struct deed *deed), void *arg)
 {
-	struct run run = {.m = m};
+	struct run run = {.m = m, .gentle = h->gentle};
 	struct deed d = {0};
 
 	model_init(m);

@@ -49,8 +49,14 @@ static inline unsigned rng_below(struct rng *rng, unsigned n)
 
 #define HISTORY_MOST 1200
 
+/*
+ * gentle: no init joins a group that is led from its own namespace or from one beside it. Linux
+ * (6.18 and before) never ends an init that is in a group of which the dead leader was in its
+ * namespace, whatever is killed: not for real processes.
+ */
 struct history {
 	size_t n;
+	bool gentle;
 	struct op ops[HISTORY_MOST];
 };
 
@@ -62,6 +68,7 @@ struct deed {
 	int group;
 	int value;
 	int ns;	    /* opened */
+	bool tried; /* there was something to try it with */
 	int result; /* 0, index, or -errno */
 };
 

@@ -207,6 +207,8 @@ int model_clone(struct model *m, int actor, int flags, int exit_signal, const in
 	return at;
 }
 
+static void let_go(struct model *m);
+
 int model_setsid(struct model *m, int actor)
 {
 	int leader = m->tasks[actor].leader;
@@ -219,6 +221,7 @@ int model_setsid(struct model *m, int actor)
 	l->session_leader = true;
 	set_session(m, leader, leader);
 	set_group(m, leader, leader);
+	let_go(m);
 	return 0;
 }
 
@@ -254,6 +257,7 @@ int model_setpgid(struct model *m, int actor, int task, int group)
 	if (group != task && !group_in_session(m, group, m->tasks[leader].session))
 		return -EPERM;
 	set_group(m, task, group);
+	let_go(m);
 	return 0;
 }
 
@@ -350,14 +354,17 @@ static void move_children(struct model *m, int task)
 	}
 }
 
-/* Is the init of a namespace held up, unreapable, by others' zombies in it? */
-static bool is_held_up(const struct model *m, int task)
+/*
+ * An init that has ended waits, before it is a zombie, until no pid of its namespace is in use: by
+ * zombies that others must reap, but also as anybody's group, its own included.
+ */
+bool model_is_held_up(const struct model *m, int task)
 {
 	if (!model_is_init(m, task))
 		return false;
 	for (int i = 1; i < m->n_tasks; i++)
-		if (i != task && m->tasks[i].state != M_GONE &&
-			model_ns_within(m, m->tasks[i].ns, m->tasks[task].ns))
+		if (i != task && m->pids[i].refs &&
+			model_ns_within(m, m->pids[i].ns, m->tasks[task].ns))
 			return true;
 	return false;
 }
@@ -372,7 +379,7 @@ static void let_go(struct model *m)
 		for (int i = 1; i < m->n_tasks; i++)
 			if (m->tasks[i].state == M_ZOMBIE && m->tasks[i].leader == i &&
 				m->tasks[m->tasks[i].parent].state == M_ZOMBIE &&
-				!is_held_up(m, i)) {
+				!model_is_held_up(m, i)) {
 				release(m, i);
 				again = true;
 			}
@@ -432,6 +439,7 @@ int model_exit(struct model *m, int task, int status)
 		end_namespace(m, leader);
 	else
 		move_children(m, task);
+	let_go(m);
 	return 0;
 }
 
@@ -457,7 +465,7 @@ int model_wait(struct model *m, int actor, int child)
 	if (c->leader != child || c->state == M_GONE ||
 		m->tasks[c->parent].leader != m->tasks[actor].leader)
 		return -ECHILD;
-	if (c->state != M_ZOMBIE || model_has_threads(m, child) || is_held_up(m, child))
+	if (c->state != M_ZOMBIE || model_has_threads(m, child) || model_is_held_up(m, child))
 		return -EAGAIN;
 	release(m, child);
 	let_go(m);

@@ -79,6 +79,7 @@ int model_wait(struct model *m, int actor, int child);
 
 bool model_ns_within(const struct model *m, int ns, int outer);
 bool model_sees(const struct model *m, int ns, int pid); /* has the pid a number there? */
+bool model_is_held_up(const struct model *m, int task);	 /* an init that cannot end yet */
 bool model_is_init(const struct model *m, int task);
 bool model_has_threads(const struct model *m, int leader); /* any living task in the process? */
 int model_ns_at(const struct model *m, int ns, int level);
