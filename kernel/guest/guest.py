@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A guest that runs the lines of a plan: its initramfs, its boot, what it said."""
+import ctypes
 import os
 import re
 import selectors
 import shutil
+import signal
 import stat
 import subprocess
 import time
@@ -24,6 +26,11 @@ SPLAT = re.compile(r"BUG:|WARNING:|Oops|KASAN:|UBSAN:|kernel BUG|Kernel panic|IN
 
 class Failure(Exception):
     pass
+
+
+def end_with_parent():
+    """PR_SET_PDEATHSIG: no guest outlives what watches over it."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def entry(name, mode, data=b"", ino=[0], device=(0, 0)):
@@ -89,7 +96,7 @@ class Watch:
                 yield text
 
 
-def boot(arch, image, initrd, log, limit, smp=2, memory="1G", more=(), cmdline=""):
+def boot(arch, image, initrd, log, limit, smp=2, memory="1G", shift=1, more=(), cmdline=""):
     """The lines of the console, and why the guest did not get to its end, if so.
 
     The guest's time is counted in instructions: what it sees does not depend on how busy the host is.
@@ -97,13 +104,13 @@ def boot(arch, image, initrd, log, limit, smp=2, memory="1G", more=(), cmdline="
     if not shutil.which(MACHINES[arch][0]):
         raise SystemExit(f"{MACHINES[arch][0]} is missing: tools/deps kernel")
     append = f"console={CONSOLES[arch]} loglevel=5 panic=-1 oops=panic {QUIET} {cmdline}"
-    command = MACHINES[arch] + ["-accel", "tcg", "-icount", "shift=1,sleep=off", "-smp", str(smp),
+    command = MACHINES[arch] + ["-accel", "tcg", "-icount", f"shift={shift},sleep=off", "-smp", str(smp),
                                 "-m", memory, "-nodefaults", "-nographic", "-serial", "stdio", "-no-reboot",
                                 "-kernel", str(image), "-initrd", str(initrd), "-append", append, *more]
     lines, why = [], None
     with open(log, "wb") as out:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                 stderr=subprocess.STDOUT)
+                                 stderr=subprocess.STDOUT, preexec_fn=end_with_parent)
         watch = Watch(child, out, limit)
         try:
             for line in watch.lines():

@@ -28,6 +28,11 @@
 	((CLONE_LEGACY_FLAGS & ~(u64)(CSIGNAL | CLONE_DETACHED)) |	\
 	 CLONE_CLEAR_SIGHAND)
 
+/* What needs tid_ptrs; clone(2) does not look at its pointers without. */
+#define CLONE_EXTENDED_TIDS						\
+	(CLONE_PARENT_SETTID | CLONE_CHILD_SETTID |			\
+	 CLONE_CHILD_CLEARTID | CLONE_PIDFD)
+
 /* The levels that a task can live in, and one that CLONE_NEWPID asks for. */
 #define PID_SET_MAX	(MAX_PID_NS_LEVEL + 2)
 
@@ -123,7 +128,8 @@ static inline u64 clone_extended_flags(int low, int high)
  * @tid_ptrs:    where to store tids, or NULL
  * @pid_setp:    the pids to choose, or NULL
  *
- * Without @tid_ptrs and @pid_setp nothing is read from user memory.
+ * @tid_ptrs is read with a flag that needs it only. Without it and @pid_setp
+ * nothing is read from user memory.
  *
  * Return: the child's pid in the caller's pid namespace, 0 in the child,
  *         a negative errno on failure.
@@ -133,16 +139,17 @@ SYSCALL_DEFINE6(clone_extended, int, flags_low, int, flags_high,
 		struct clone_tid_info __user *, tid_ptrs,
 		struct pid_set __user *, pid_setp)
 {
+	u64 flags = clone_extended_flags(flags_low, flags_high);
 	struct clone_tid_info tids = {};
 	struct pid_set set = {};
 
-	if (tid_ptrs && copy_from_user(&tids, tid_ptrs, sizeof(tids)))
+	if (tid_ptrs && (flags & CLONE_EXTENDED_TIDS) &&
+	    copy_from_user(&tids, tid_ptrs, sizeof(tids)))
 		return -EFAULT;
 	if (pid_setp && copy_from_user(&set, pid_setp, sizeof(set)))
 		return -EFAULT;
 
-	return do_clone_extended(clone_extended_flags(flags_low, flags_high),
-				 (unsigned long)child_stack,
+	return do_clone_extended(flags, (unsigned long)child_stack,
 				 (unsigned long)unused, &tids, &set);
 }
 
@@ -161,12 +168,13 @@ COMPAT_SYSCALL_DEFINE6(clone_extended, int, flags_low, int, flags_high,
 		       compat_uptr_t, child_stack, compat_uptr_t, unused,
 		       compat_uptr_t, tid_ptrs, compat_uptr_t, pid_setp)
 {
+	u64 flags = clone_extended_flags(flags_low, flags_high);
 	struct compat_clone_tid_info tids32;
 	struct compat_pid_set set32;
 	struct clone_tid_info tids = {};
 	struct pid_set set = {};
 
-	if (tid_ptrs) {
+	if (tid_ptrs && (flags & CLONE_EXTENDED_TIDS)) {
 		if (copy_from_user(&tids32, compat_ptr(tid_ptrs), sizeof(tids32)))
 			return -EFAULT;
 		tids.parent_tid = compat_ptr(tids32.parent_tid);
@@ -179,8 +187,7 @@ COMPAT_SYSCALL_DEFINE6(clone_extended, int, flags_low, int, flags_high,
 		set.pids = compat_ptr(set32.pids);
 	}
 
-	return do_clone_extended(clone_extended_flags(flags_low, flags_high),
-				 child_stack, unused, &tids, &set);
+	return do_clone_extended(flags, child_stack, unused, &tids, &set);
 }
 #endif /* CONFIG_COMPAT */
 

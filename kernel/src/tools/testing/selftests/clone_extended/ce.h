@@ -30,9 +30,7 @@
 #ifndef CLONE_PIDFD
 #define CLONE_PIDFD 0x00001000
 #endif
-#ifndef __aligned
-#define __aligned(x) __attribute__((__aligned__(x)))
-#endif
+#define CE_ALIGNED _Alignas(64)
 #define CE_CLEAR_SIGHAND_HIGH 1 /* CLONE_CLEAR_SIGHAND, bit 32 */
 #define CE_MAX_DEPTH 32 /* MAX_PID_NS_LEVEL */
 #define CE_LEVELS (CE_MAX_DEPTH + 2)
@@ -55,33 +53,34 @@ struct pid_set {
 long ce_asm(long nr, long low, long high, void *stack, void *unused,
 	    struct clone_tid_info *tids, struct pid_set *set);
 
-#if defined(__x86_64__)
+#if defined(__LP64__) && defined(SYS_arch_prctl)
 asm(".text\n.globl ce_asm\nce_asm:\n"
-    "	mov %rdi, %rax\n	mov %rsi, %rdi\n	mov %rdx, %rsi\n"
-    "	mov %rcx, %rdx\n	mov %r8, %r10\n	mov %r9, %r8\n"
-    "	mov 8(%rsp), %r9\n	syscall\n"
-    "	test %rax, %rax\n	jnz 1f\n	test %rdx, %rdx\n	jz 1f\n"
-    "	xor %ebp, %ebp\n	pop %rax\n	pop %rdi\n	call *%rax\n"
-    "	mov %eax, %edi\n	mov $60, %eax\n	syscall\n"
-    "1:	ret\n");
-#elif defined(__i386__)
+	"mov %rdi, %rax; mov %rsi, %rdi; mov %rdx, %rsi\n"
+	"mov %rcx, %rdx; mov %r8, %r10; mov %r9, %r8\n"
+	"mov 8(%rsp), %r9; syscall\n"
+	"test %rax, %rax; jnz 1f; test %rdx, %rdx; jz 1f\n"
+	"xor %ebp, %ebp; pop %rax; pop %rdi; call *%rax\n"
+	"mov %eax, %edi; mov $60, %eax; syscall\n"
+	"1: ret\n");
+#elif defined(SYS_set_thread_area)
+#define CE_I386 1
 asm(".text\n.globl ce_asm\nce_asm:\n"
-    "	push %ebp\n	push %ebx\n	push %esi\n	push %edi\n"
-    "	mov 20(%esp), %eax\n	mov 24(%esp), %ebx\n	mov 28(%esp), %ecx\n"
-    "	mov 32(%esp), %edx\n	mov 36(%esp), %esi\n	mov 40(%esp), %edi\n"
-    "	mov 44(%esp), %ebp\n	int $0x80\n"
-    "	test %eax, %eax\n	jnz 1f\n	test %edx, %edx\n	jz 1f\n"
-    "	xor %ebp, %ebp\n	pop %eax\n	call *%eax\n"
-    "	mov %eax, %ebx\n	mov $1, %eax\n	int $0x80\n"
-    "1:	pop %edi\n	pop %esi\n	pop %ebx\n	pop %ebp\n	ret\n");
+	"push %ebp; push %ebx; push %esi; push %edi\n"
+	"mov 20(%esp), %eax; mov 24(%esp), %ebx; mov 28(%esp), %ecx\n"
+	"mov 32(%esp), %edx; mov 36(%esp), %esi; mov 40(%esp), %edi\n"
+	"mov 44(%esp), %ebp; int $0x80\n"
+	"test %eax, %eax; jnz 1f; test %edx, %edx; jz 1f\n"
+	"xor %ebp, %ebp; pop %eax; call *%eax\n"
+	"mov %eax, %ebx; mov $1, %eax; int $0x80\n"
+	"1: pop %edi; pop %esi; pop %ebx; pop %ebp; ret\n");
 #elif defined(__aarch64__)
 asm(".text\n.globl ce_asm\nce_asm:\n"
-    "	mov x8, x0\n	mov x0, x1\n	mov x1, x2\n	mov x2, x3\n"
-    "	mov x3, x4\n	mov x4, x5\n	mov x5, x6\n	svc 0\n"
-    "	cbnz x0, 1f\n	cbz x2, 1f\n"
-    "	ldr x9, [sp]\n	ldr x0, [sp, #8]\n	add sp, sp, #16\n"
-    "	mov x29, #0\n	blr x9\n	mov x8, #93\n	svc 0\n"
-    "1:	ret\n");
+	"mov x8, x0; mov x0, x1; mov x1, x2; mov x2, x3\n"
+	"mov x3, x4; mov x4, x5; mov x5, x6; svc 0\n"
+	"cbnz x0, 1f; cbz x2, 1f\n"
+	"ldr x9, [sp]; ldr x0, [sp, #8]; add sp, sp, #16\n"
+	"mov x29, #0; blr x9; mov x8, #93; svc 0\n"
+	"1: ret\n");
 #else
 #error "clone_extended() is not wired up here"
 #endif
@@ -111,7 +110,7 @@ static inline void *ce_stack(void *base, size_t size, int (*fn)(void *), void *a
 {
 	void **sp = (void **)(((uintptr_t)base + size - 64) & ~(uintptr_t)15);
 
-#if defined(__i386__)
+#ifdef CE_I386
 	sp -= 1; /* the argument is what has to be aligned */
 #endif
 	sp[0] = (void *)fn;
@@ -143,6 +142,17 @@ static inline void ce_expect_error(long got, int want, const char *what)
 		waitpid(got, NULL, __WALL);
 	}
 	ce_expect(got == -want, "%s: %ld, not -%d (%s)", what, got, want, strerror(want));
+}
+
+/* What another task may change at any time. */
+static inline pid_t ce_get(const pid_t *at)
+{
+	return __atomic_load_n(at, __ATOMIC_SEQ_CST);
+}
+
+static inline void ce_set(pid_t *at, pid_t value)
+{
+	__atomic_store_n(at, value, __ATOMIC_SEQ_CST);
 }
 
 /* What the kernel says of a task through its pidfd: its pid on each level. */
@@ -204,7 +214,7 @@ static inline void ce_end(struct ce_child *child)
 	close(child->pidfd);
 }
 
-/* Spawn with a set: the child has what is chosen in it, on levels levels. */
+/* Spawn with a set: the child has what is chosen in it, on so many levels. */
 static inline void ce_expect_pids(int flags, pid_t *pids, int n, int levels)
 {
 	struct pid_set set = { .num_pids = n, .pids = pids };

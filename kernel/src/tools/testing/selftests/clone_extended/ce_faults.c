@@ -9,7 +9,7 @@
 #define NEARLY_FREE (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND)
 #define LAST_PID 1500
 
-static char stack[16384] __aligned(16);
+static CE_ALIGNED char stack[16384];
 static long wanted = 100000;
 static int nth = -1;
 
@@ -102,8 +102,8 @@ static void nothing_reserved(int level)
 
 	for (nr = 1; nr < LAST_PID; nr++) {
 		pids[level] = nr;
-		pid = ce_call(NEARLY_FREE | SIGCHLD, 0, ce_stack(stack, sizeof(stack), at_once, NULL),
-			      NULL, NULL, &set);
+		pid = ce_call(NEARLY_FREE | SIGCHLD, 0,
+			      ce_stack(stack, sizeof(stack), at_once, NULL), NULL, NULL, &set);
 		if (pid == -EBUSY) {
 			taken++;
 			continue;

@@ -3,15 +3,15 @@
 #include "ce.h"
 
 #include <sys/auxv.h>
-#if defined(__i386__)
+#ifdef CE_I386
 #include <asm/ldt.h>
-#elif defined(__x86_64__)
+#elif defined(SYS_arch_prctl)
 #include <asm/prctl.h>
 #endif
 
 static const int depths[] = { 0, 2 };
-static volatile sig_atomic_t signals;
-static char stack[65536] __aligned(16);
+static int signals;
+static CE_ALIGNED char stack[65536];
 
 /* A set that changes nothing and one that does, so that both ways in are tried. */
 static struct pid_set *set_for(int turn, int depth)
@@ -51,7 +51,7 @@ static void unknown(int depth)
 
 static void on_signal(int nr)
 {
-	signals |= 1 << (nr - SIGUSR1);
+	ce_set(&signals, 1 << (nr - SIGUSR1));
 }
 
 static void exit_signal(int depth)
@@ -65,13 +65,13 @@ static void exit_signal(int depth)
 		if (pid == 0)
 			_exit(3);
 		ce_expect(ce_wait_status(pid) == 3, "status");
-		ce_expect(signals == 1, "exit signal");
-		signals = 0;
+		ce_expect(ce_get(&signals) == 1, "exit signal");
+		ce_set(&signals, 0);
 		pid = ce_call(0, 0, NULL, NULL, NULL, set_for(turn, depth));
 		if (pid == 0)
 			_exit(4);
 		ce_expect(ce_wait_status(pid) == 4, "status");
-		ce_expect(signals == 0, "no exit signal");
+		ce_expect(ce_get(&signals) == 0, "no exit signal");
 	}
 }
 
@@ -111,62 +111,64 @@ static void own_stack(int depth)
 
 	for (i = 0; i < ARRAY_SIZE(flags); i++) {
 		for (turn = 0; turn < 2; turn++) {
-			static volatile uintptr_t where;
-			void *top = ce_stack(stack, sizeof(stack), on_stack, (void *)&where);
+			static uintptr_t where;
+			void *top = ce_stack(stack, sizeof(stack), on_stack, &where);
 			pid_t pid;
 
 			where = 0;
 			pid = ce_call(flags[i], 0, top, NULL, NULL, set_for(turn, depth));
 			ce_expect(pid > 0, "pid %d", pid);
 			ce_expect(ce_wait_status(pid) == 21, "status");
-			ce_expect(where - (uintptr_t)stack < sizeof(stack), "stack");
+			ce_expect(__atomic_load_n(&where, __ATOMIC_SEQ_CST) - (uintptr_t)stack < sizeof(stack), "stack");
 		}
 	}
 }
 
 static void tids(int depth)
 {
+	const int all = CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD;
 	int turn;
 	struct {
-		volatile pid_t parent, child, clear;
+		pid_t parent, child, clear;
 	} *at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	for (turn = 0; turn < 2; turn++) {
-		struct clone_tid_info info = { (void *)&at->parent, (void *)&at->child };
+		struct clone_tid_info info = { &at->parent, &at->child };
 		pid_t pid;
 
-		at->parent = at->child = 0;
+		ce_set(&at->parent, 0);
+		ce_set(&at->child, 0);
 		pid = ce_call(CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | SIGCHLD, 0, NULL, NULL,
 			      &info, set_for(turn, depth));
 		if (pid == 0)
-			_exit(at->child == syscall(SYS_getpid) ? 9 : 10);
-		ce_expect(at->parent == pid, "parent_tid %d", at->parent);
+			_exit(ce_get(&at->child) == syscall(SYS_getpid) ? 9 : 10);
+		ce_expect(ce_get(&at->parent) == pid, "parent_tid");
 		ce_expect(ce_wait_status(pid) == 9, "child_tid in the child");
-		ce_expect(at->child == pid, "child_tid %d", at->child);
+		ce_expect(ce_get(&at->child) == pid, "child_tid");
 
-		at->clear = 1;
-		info.child_tid = (void *)&at->clear;
+		ce_set(&at->clear, 1);
+		info.child_tid = &at->clear;
 		pid = ce_call(CLONE_VM | CLONE_CHILD_CLEARTID | SIGCHLD, 0,
 			      ce_stack(stack, sizeof(stack), on_stack, &info.parent_tid), NULL,
 			      &info, set_for(turn, depth));
 		ce_expect(ce_wait_status(pid) == 21, "status");
-		ce_expect(at->clear == 0, "cleared");
+		ce_expect(ce_get(&at->clear) == 0, "cleared");
 
-		info.parent_tid = (void *)&at->parent;
+		info.parent_tid = &at->parent;
 		ce_expect_error(ce_call(CLONE_PIDFD | CLONE_PARENT_SETTID | SIGCHLD, 0, NULL, NULL,
 					&info, set_for(turn, depth)),
 				EINVAL, "a pidfd and a tid in one place");
 		/* Without flags nothing is stored. */
-		at->parent = at->child = 77;
-		info.child_tid = (void *)&at->child;
+		ce_set(&at->parent, 77);
+		ce_set(&at->child, 77);
+		info.child_tid = &at->child;
 		pid = ce_call(SIGCHLD, 0, NULL, NULL, &info, set_for(turn, depth));
 		if (pid == 0)
 			_exit(0);
 		ce_expect(ce_wait_status(pid) == 0, "status");
-		ce_expect(at->parent == 77 && at->child == 77, "stored without a flag");
+		ce_expect(ce_get(&at->parent) == 77 && ce_get(&at->child) == 77, "stored without a flag");
 		/* Without pointers it is clone(2) with NULL ones. */
-		pid = ce_call(CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD,
-			      0, NULL, NULL, NULL, set_for(turn, depth));
+		pid = ce_call(all, 0, NULL, NULL, NULL, set_for(turn, depth));
 		if (pid == 0)
 			_exit(2);
 		ce_expect(ce_wait_status(pid) == 2, "no pointers");
@@ -179,12 +181,12 @@ static void tids(int depth)
 /* The TLS that a child was given, as its processor sees it. */
 static uintptr_t tls_now(void)
 {
-#if defined(__x86_64__)
+#if defined(__LP64__) && defined(SYS_arch_prctl)
 	unsigned long base = 0;
 
 	syscall(SYS_arch_prctl, ARCH_GET_FS, &base);
 	return base;
-#elif defined(__i386__)
+#elif defined(CE_I386)
 	unsigned int gs, base;
 
 	asm volatile("mov %%gs, %0" : "=r"(gs));
@@ -206,15 +208,14 @@ static int with_tls(void *arg)
 
 static void tls(int depth)
 {
-	static char area[8192] __aligned(64);
+	static CE_ALIGNED char area[8192];
 	char *base = area + 4096;
 	void *given = base;
 	int turn;
 
-#if defined(__i386__)
+#ifdef CE_I386
 	unsigned int gs;
-	struct user_desc desc = { .limit = 0xfffff, .seg_32bit = 1, .limit_in_pages = 1,
-				  .useable = 1 };
+	struct user_desc desc = { .limit = 0xfffff, .seg_32bit = 1, .limit_in_pages = 1 };
 
 	asm volatile("mov %%gs, %0" : "=r"(gs));
 	desc.entry_number = gs >> 3;

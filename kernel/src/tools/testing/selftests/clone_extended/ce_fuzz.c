@@ -14,7 +14,7 @@ static struct shared {
 	uint64_t seed;
 } *shared;
 
-static char stacks[STACKS][8192] __aligned(16);
+static CE_ALIGNED char stacks[STACKS][8192];
 static uint64_t state;
 
 static uint64_t draw(void)
@@ -152,7 +152,8 @@ static void one_call(char *pages)
 /* Its own memory may be written over by a child: it is short-lived and replaced. */
 static void work(void)
 {
-	char *pages = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *pages = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			   -1, 0);
 	int i;
 
 	mprotect(pages + 4096, 4096, PROT_READ);
@@ -179,7 +180,8 @@ static void supervise(int depth)
 
 	sigaction(SIGALRM, &action, NULL);
 	while (shared->done < shared->turns) {
-		state = shared->seed = shared->seed * 6364136223846793005ULL + 1442695040888963407ULL;
+		shared->seed = shared->seed * 6364136223846793005ULL + 1442695040888963407ULL;
+		state = shared->seed;
 		shared->workers++;
 		pid = fork();
 		if (pid == 0)

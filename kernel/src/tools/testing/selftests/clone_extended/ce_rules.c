@@ -2,9 +2,9 @@
 /* What clone_extended() does with a set of pids, at every depth of pid namespaces. */
 #include "ce.h"
 
-static const int depths[] = { 0, 1, 2, 3, 8, 31, 32 };
+static const int depths[] = { 0, 1, 2, 8, 31, 32 };
 
-static int ns_last_pid(void)
+static int last_number(void)
 {
 	FILE *f = fopen("/proc/sys/kernel/ns_last_pid", "r");
 	int last = -1;
@@ -96,7 +96,7 @@ static void only_zeros(int depth)
 }
 
 /* The pid that is returned is the one in the caller's namespace. */
-static void returned(int depth)
+static void own_number(int depth)
 {
 	pid_t pids[CE_LEVELS] = {};
 	struct pid_set set = { .num_pids = depth + 1, .pids = pids };
@@ -114,14 +114,14 @@ static void last_pid(int depth)
 	pid_t pids[CE_LEVELS] = {};
 	struct pid_set set = { .num_pids = 1, .pids = pids };
 	struct ce_child child;
-	int before = ns_last_pid();
+	int before = last_number();
 
 	pids[0] = ce_pid(depth, 3);
 	child = ce_spawn(0, &set);
 	ce_expect(child.ret == pids[0], "returned %ld", child.ret);
 	ce_expect_error(ce_call(SIGCHLD, 0, NULL, NULL, NULL, &set), EBUSY, "taken");
-	ce_expect(before >= 0 && ns_last_pid() == before, "last pid was %d, is %d", before,
-		  ns_last_pid());
+	ce_expect(before >= 0 && last_number() == before, "last pid was %d, is %d", before,
+		  last_number());
 	ce_end(&child);
 }
 
@@ -162,7 +162,8 @@ static void unshared(int depth)
 	ce_expect(unshare(CLONE_NEWPID) == 0, "unshare: %s", strerror(errno));
 	for (i = 0; i <= depth; i++)
 		pids[i] = ce_pid(i, 5);
-	wrong = pids[depth + 1] = 2;
+	wrong = 2;
+	pids[depth + 1] = wrong;
 	ce_expect_error(ce_call(SIGCHLD, 0, NULL, NULL, NULL, &set), EINVAL,
 			"2 as the first of a namespace");
 	pids[depth + 1] = depth % 2;
@@ -226,7 +227,7 @@ static const struct ce_case cases[] = {
 	{ "one level chosen", one_level },
 	{ "zeros between chosen pids", inner_zeros },
 	{ "only zeros", only_zeros },
-	{ "the caller's pid is returned", returned },
+	{ "the caller's pid is returned", own_number },
 	{ "last pid stays", last_pid },
 	{ "CLONE_NEWPID", newpid },
 	{ "after unshare()", unshared },
