@@ -71,10 +71,29 @@ int pids_of(pid_t pid, pid_t ret[LEVELS + 1])
 	return n;
 }
 
-static void die_with_parent(void)
+static pid_t parent_in_proc(void)
+{
+	char text[2048] = "";
+	int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	const char *at;
+
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
+		return -1;
+	close(fd);
+	at = strstr(text, "\nPPid:");
+	return at ? (pid_t)atol(at + 6) : -1;
+}
+
+/*
+ * parent: as level 0 numbers it, for it may have ended before the signal was asked for; 0 where it
+ * is the first task of a namespace, with which all that is in there ends anyway.
+ */
+static void die_with_parent(pid_t parent)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	alarm(PATIENCE);
+	if (parent && parent_in_proc() != parent)
+		_exit(1);
 }
 
 static void tell_own(pid_t to[LEVELS])
@@ -94,6 +113,13 @@ static void stay_until_closed(int line)
 	while (read(line, &c, 1) < 0 && errno == EINTR)
 		;
 	_exit(0);
+}
+
+static pid_t own_in_proc(void)
+{
+	char text[32] = "";
+
+	return readlink("/proc/self", text, sizeof(text) - 1) > 0 ? (pid_t)atol(text) : 0;
 }
 
 /* Every task of the world tells its pids, so that the model knows all that are taken. */
@@ -120,7 +146,7 @@ static void leave_number(struct world *w, enum state kind, const int line[2])
 		exit(1);
 	leader = fork();
 	if (leader == 0) {
-		die_with_parent();
+		die_with_parent(0);
 		tell_own(w->held[kind]);
 		if (kind == BY_SESSION)
 			setsid();
@@ -199,7 +225,7 @@ static void run_caller(struct world *w, void (*body)(struct world *w))
 		char path[64];
 		int fd;
 
-		die_with_parent();
+		die_with_parent(w->outside || !w->depth ? w->top : 0);
 		join(w);
 		if (w->outside && w->depth) {
 			snprintf(path, sizeof(path), "/proc/%d/ns/pid", w->init);
@@ -253,7 +279,7 @@ static void descend(struct world *w, void (*body)(struct world *w), int level, i
 		return;
 	}
 	if (pid == 0) {
-		die_with_parent();
+		die_with_parent(level == 1 ? w->top : 0);
 		join(w);
 		w->pid_max[level] = (int32_t)number_in("/proc/sys/kernel/pid_max");
 		if (level == w->depth)
@@ -269,9 +295,9 @@ static void top(struct world *w, void (*body)(struct world *w))
 {
 	int end[2];
 
-	die_with_parent();
+	die_with_parent(w->maker);
 	join(w);
-	setpgid(0, 0);
+	w->top = w->others[0][0];
 	w->pid_max[0] = (int32_t)number_in("/proc/sys/kernel/pid_max");
 	if (w->depth == 0) {
 		hold_pids(w);
@@ -301,6 +327,7 @@ int world_run(struct world *w, void (*body)(struct world *w))
 	if (shared == MAP_FAILED)
 		return -1;
 	*shared = *w;
+	shared->maker = own_in_proc();
 	shared->last_pid = (int32_t)number_in("/proc/sys/kernel/ns_last_pid");
 	shared->owner = w->depth / 2 + 1;
 	fflush(stdout);

@@ -34,6 +34,8 @@ struct world {
 	_Atomic int tasks;	     /* that the world consists of, */
 	pid_t others[TASKS][LEVELS]; /* and their pids at the levels where they live */
 	int32_t last_pid;	     /* of the initial namespace, kept up to date */
+	pid_t maker;		     /* who runs this, */
+	pid_t top;		     /* and its child, the first task of the world */
 	pid_t init;		     /* the deepest first task, as level 0 numbers it */
 	int failures;		     /* errors in building */
 	int passed, failed, skipped; /* what the callers counted */
