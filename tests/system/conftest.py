@@ -102,8 +102,12 @@ class Container:
         return not select.select([self.pidfd], [], [], 0)[0]
 
     def wait_gone(self, seconds=LIMIT):
-        ready = select.select([self.pidfd], [], [], seconds)[0]
-        assert ready, f"task {self.pid} is still there"
+        # An init is not gone before all of its namespace are reaped: some may be this one's children.
+        end = time.monotonic() + seconds
+        while self.alive():
+            assert time.monotonic() < end, f"task {self.pid} is still there"
+            self.frame.reap()
+            select.select([self.pidfd], [], [], 0.02)
         self.frame.reap()
 
     def kill(self):
