@@ -58,6 +58,8 @@ static int survey(struct checkpoint *checkpoint)
 	struct reprise_error *err = checkpoint->err;
 	int r = tree_find(checkpoint->arena, checkpoint->root, &checkpoint->found, err);
 
+	if (!r && checkpoint->found->processes[0]->zombie)
+		r = fail(err, ESRCH, "task %d has ended", checkpoint->root);
 	if (!r)
 		r = capture_survey(&checkpoint->capture, checkpoint->found);
 	if (!r && interrupted())

@@ -68,7 +68,7 @@ int tree_add(struct live_tree *tree, pid_t pid, struct live_process **ret)
 	process->pid = pid;
 	process->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (process->pidfd < 0)
-		return errno == EINVAL ? -ESRCH : -errno;
+		return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno; /* a thread's number */
 	process->index = tree->count;
 	r = arena_append(tree->arena, (void ***)&tree->processes, &tree->count, process);
 	if (r < 0) {
