@@ -195,10 +195,14 @@ static void set_attributes(struct attributes a)
 
 static void set_batch(void)
 {
-	cpu_set_t set;
+	cpu_set_t set, all;
+	int first = 0;
 
+	CHECK(sched_getaffinity(0, sizeof(all), &all) == 0);
+	while (!CPU_ISSET(first, &all))
+		first++;
 	CPU_ZERO(&set);
-	CPU_SET(0, &set);
+	CPU_SET(first, &set);
 	CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
 	set_attributes((struct attributes){
 		.policy = SCHED_BATCH, .nice = 7, .flags = SCHED_FLAG_RESET_ON_FORK});
