@@ -101,7 +101,10 @@ int hand_on_group(struct planner *p, int node)
 		const struct node *n = &p->nodes[node];
 		int group = n->birth_group, maker = p->nodes[n->creator].leader, r;
 
-		if (n->two_groups && n->via == VIA_PARENT && n->phase == PHASE_PRE) {
+		if (n->via == VIA_PARENT && n->phase == PHASE_PRE &&
+			(n->two_groups || (p->nodes[maker].birth_group != NONE &&
+						  p->nodes[maker].birth_group != group &&
+						  sees(p, p->nodes[maker].ns, group)))) {
 			p->nodes[node].early = true;
 			p->nodes[node].two_groups = false;
 			if (!sees(p, p->nodes[maker].ns, group))

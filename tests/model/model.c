@@ -435,6 +435,9 @@ int model_exit(struct model *m, int task, int status)
 	} else {
 		release(m, task);
 	}
+	/* The status of a process is the one its last thread ended with (seen on 6.18). */
+	if (!model_has_threads(m, leader))
+		m->tasks[leader].status = status;
 	if (model_is_init(m, leader) && !model_has_threads(m, leader))
 		end_namespace(m, leader);
 	else

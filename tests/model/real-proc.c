@@ -218,8 +218,10 @@ static bool same_stat(const struct real *real, const struct model *m, int task)
 		field++;
 	if (at)
 		signal = atoi(at);
-	if (signal != m->tasks[task].exit_signal)
+	if (signal != m->tasks[task].exit_signal) {
+		printf("  exit signal %d instead of %d\n", signal, m->tasks[task].exit_signal);
 		return false;
+	}
 	return m->tasks[task].state != M_ZOMBIE || model_is_held_up(m, task) ||
 	       atoi(last) == m->tasks[task].status;
 }
