@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "rebuild/forest_of.h"
+#include "rebuild/keeper.h"
 #include "rebuild/rebuild.h"
 #include "rebuild/taken.h"
 #include "watch.h"
@@ -52,7 +53,6 @@ static int plan_image(struct rebuild *rebuild, const struct image *image, struct
 	struct plan *plan;
 	pid_t *taken_now = NULL;
 	size_t count = 0;
-	struct taken *taken;
 	int ret;
 
 	rebuild->arena = arena;
@@ -65,11 +65,15 @@ static int plan_image(struct rebuild *rebuild, const struct image *image, struct
 	ret = forest_of(arena, image->snapshot, rebuild->outer_pids, &forest, err);
 	if (ret < 0)
 		return ret;
-	taken = taken_find();
-	ret = taken ? taken_numbers(taken, arena, &taken_now, &count) : -ENOMEM;
-	taken_free(taken);
-	if (ret < 0)
-		return fail(err, ret, "no memory for the pids in use");
+	/* Only where numbers are chosen in a namespace that others live in. */
+	if (rebuild->outer_pids || image->snapshot->processes[0]->pid_namespace == 0) {
+		struct taken *taken = taken_find(rebuild->target_pidns);
+
+		ret = taken ? taken_numbers(taken, arena, &taken_now, &count) : -ENOMEM;
+		taken_free(taken);
+		if (ret < 0)
+			return fail(err, ret, "cannot find the pids in use");
+	}
 	forest->taken = taken_now;
 	forest->n_taken = count;
 	ret = forest_plan(arena, forest, &plan, err);
@@ -118,14 +122,14 @@ static int wait_for_numbers(struct rebuild *rebuild, unsigned seconds)
 	pid_t *wanted;
 	int ret = plan_numbers(rebuild->arena, rebuild->plan, &wanted, &count);
 
-	if (ret < 0 || count == 0 || rebuild->target_pidns)
+	if (ret < 0 || count == 0)
 		return ret;
 	/* A reaper may be slow: two seconds of patience are always given. */
 	for (unsigned i = 0;; i++) {
-		struct taken *taken = taken_find();
+		struct taken *taken = taken_find(rebuild->target_pidns);
 
 		if (!taken)
-			return fail(rebuild->err, ENOMEM, "no memory");
+			return fail(rebuild->err, ENOMEM, "cannot find the pids in use");
 		found = taken_list(taken, wanted, count, text, sizeof(text));
 		taken_free(taken);
 		if (found == 0)
@@ -219,6 +223,47 @@ static void raise_descriptor_limit(void)
 	}
 }
 
+/* One try, in a pid namespace of its own where that is asked for. */
+static int try_once(const struct image *image, const struct reprise_restart_options *options,
+	pid_t *ret_root, struct reprise_error *err)
+{
+	_cleanup_arena_ struct arena *arena = arena_new();
+	struct keeper keeper = {0};
+	struct rebuild rebuild = {.arena = arena,
+		.detach = options->detach,
+		.outer_pids = options->outer_pids,
+		.target_pidns = options->into_pidns,
+		.restore = {.host_clocks = options->host_clocks}};
+	int ret = arena ? 0 : fail(err, ENOMEM, "no memory");
+
+	if (ret == 0 && options->new_pidns) {
+		ret = keeper_start(&keeper, err);
+		rebuild.target_pidns = keeper.pid;
+	}
+	if (ret == 0)
+		ret = rebuild_image(&rebuild, image, options, ret_root, err);
+	if (ret == 0)
+		ret = keeper_name_root(
+			&keeper, image->snapshot->processes[0]->threads[0]->pids[0], err);
+	keeper_end(&keeper);
+	return ret;
+}
+
+static int check_options(const struct reprise_restart_options *options, const struct image *image,
+	struct reprise_error *err)
+{
+	bool plain = image->snapshot->processes[0]->pid_namespace == 0;
+
+	if (options->new_pidns && options->into_pidns)
+		return fail(err, EINVAL, "a new pid namespace, or one that is there: not both");
+	if (options->new_pidns && !plain)
+		return fail(err, EINVAL, "the image is a container: it brings its pid namespace");
+	if (options->new_pidns && image->snapshot->processes[0]->threads[0]->pids[0] == 1)
+		return fail(
+			err, EINVAL, "the root has pid 1, which is the new pid namespace's own");
+	return 0;
+}
+
 int reprise_restart(const char *dir, const struct reprise_restart_options *options, pid_t *ret_root,
 	struct reprise_error *err)
 {
@@ -237,19 +282,12 @@ int reprise_restart(const char *dir, const struct reprise_restart_options *optio
 	raise_descriptor_limit();
 	ret = image_read(dir, true, &image, err);
 	error_phase(err, ret < 0 ? "image" : "");
+	if (ret == 0)
+		ret = check_options(options, image, err);
 	/* A pid can be taken between the look and the creation: undone, and tried once more. */
 	for (int attempt = 0; ret == 0 && attempt < 2; attempt++) {
-		_cleanup_arena_ struct arena *arena = arena_new();
-		struct rebuild rebuild = {.arena = arena,
-			.detach = options->detach,
-			.outer_pids = options->outer_pids,
-			.target_pidns = options->into_pidns,
-			.new_pidns = options->new_pidns,
-			.restore = {.host_clocks = options->host_clocks}};
-
 		error_clear(err);
-		ret = arena ? rebuild_image(&rebuild, image, options, ret_root, err)
-			    : fail(err, ENOMEM, "no memory");
+		ret = try_once(image, options, ret_root, err);
 		if (ret != -EEXIST || attempt)
 			break;
 		ret = 0;

@@ -35,6 +35,9 @@ static pid_t number_for(const struct rebuild *rebuild, int subject, int actor)
 	int level = actor == PLAN_NURSERY ? 0 : rebuild->plan->tasks[actor].level;
 	pid_t number = task->numbers[level];
 
+	/* The nursery stays outside of a namespace that is entered. */
+	if (actor == PLAN_NURSERY && rebuild->target_pidns)
+		return rebuild->stubs[subject]->tid;
 	return number ? number : rebuild->stubs[subject]->tid;
 }
 
@@ -114,6 +117,9 @@ static int step_setpgid(struct rebuild *rebuild, const struct plan_step *step)
 	pid_t group = step->value == FOREST_OUTSIDE ? getpgrp()
 						    : number_for(rebuild, step->value, step->actor);
 
+	if (step->value == FOREST_OUTSIDE && rebuild->target_pidns)
+		return fail(rebuild->err, EPERM,
+			"its process group is outside of the pid namespace that is entered");
 	return run_one(rebuild, actor_of(rebuild, step->actor), "cannot join its process group",
 		SYS_setpgid, (uint64_t)pid, (uint64_t)group, 0, 0);
 }
@@ -303,9 +309,11 @@ static int note_namespaces(struct rebuild *rebuild)
 	for (size_t i = 0; i < rebuild->plan->n_steps; i++)
 		if (rebuild->plan->steps[i].kind == PLAN_SETNS)
 			rebuild->ns_wanted[rebuild->plan->steps[i].value] = true;
-	if (rebuild->ns_wanted[0])
-		return keep_namespace(rebuild, rebuild->nursery, 0);
-	return 0;
+	if (!rebuild->ns_wanted[0])
+		return 0;
+	rebuild->ns_fds[0] =
+		proc_open(rebuild->nursery->tid, "ns/pid_for_children", O_RDONLY | O_CLOEXEC);
+	return rebuild->ns_fds[0] < 0 ? rebuild->ns_fds[0] : 0;
 }
 
 /* A living stub of a namespace: it is its own namespace's numbers that a write sets. */

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -12,10 +13,12 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "rebuild/proc_view.h"
 
 #define WORDS ((1 << 22) / 64) /* PID_MAX_LIMIT is 2^22 */
 
 struct taken {
+	int proc; /* /proc as the namespace has it */
 	uint64_t bits[WORDS];
 };
 
@@ -31,61 +34,89 @@ static bool marked(const struct taken *taken, pid_t number)
 	       taken->bits[number / 64] >> (number % 64) & 1;
 }
 
-/* The process group and session in a line of /proc/PID/stat. */
-static bool read_groups(const char *path, int *ret_group, int *ret_session)
+static void read_text(int proc, const char *path, char *text, size_t size)
 {
-	_cleanup_fclose_ FILE *stat = fopen(path, "re");
+	_cleanup_close_ int fd = openat(proc, path, O_RDONLY | O_CLOEXEC);
+	ssize_t got = fd < 0 ? -1 : read(fd, text, size - 1);
+
+	text[got > 0 ? got : 0] = '\0';
+}
+
+static DIR *open_folder(int proc, const char *path)
+{
+	int fd = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (fd >= 0 && !dir)
+		close(fd);
+	return dir;
+}
+
+/* The process group and session in a line of /proc/PID/stat. */
+static bool read_groups(int proc, const char *path, int *ret_group, int *ret_session)
+{
 	char text[1024];
 	const char *end;
-	size_t size = stat ? fread(text, 1, sizeof(text) - 1, stat) : 0;
 
-	text[size] = '\0';
+	read_text(proc, path, text, sizeof(text));
 	end = strrchr(text, ')');
 	return end && sscanf(end, ") %*c %*d %d %d", ret_group, ret_session) == 2;
 }
 
-struct taken *taken_find(void)
+static void mark_process(struct taken *taken, const char *name)
+{
+	_cleanup_closedir_ DIR *tasks = NULL;
+	struct dirent *task;
+	char path[300];
+	int group, session;
+
+	mark(taken, atoi(name));
+	snprintf(path, sizeof(path), "%s/task", name);
+	tasks = open_folder(taken->proc, path);
+	while (tasks && (task = readdir(tasks)))
+		mark(taken, atoi(task->d_name));
+	snprintf(path, sizeof(path), "%s/stat", name);
+	if (!read_groups(taken->proc, path, &group, &session))
+		return;
+	mark(taken, group);
+	mark(taken, session);
+}
+
+struct taken *taken_find(pid_t target)
 {
 	struct taken *taken = calloc(1, sizeof(*taken));
-	_cleanup_closedir_ DIR *proc = opendir("/proc");
+	_cleanup_closedir_ DIR *all = NULL;
 	struct dirent *entry;
 
-	while (taken && proc && (entry = readdir(proc))) {
-		_cleanup_closedir_ DIR *tasks = NULL;
-		struct dirent *task;
-		char path[300];
-		int group, session;
-
-		if (!isdigit((unsigned char)entry->d_name[0]))
-			continue;
-		mark(taken, atoi(entry->d_name));
-		snprintf(path, sizeof(path), "/proc/%s/task", entry->d_name);
-		tasks = opendir(path);
-		while (tasks && (task = readdir(tasks)))
-			mark(taken, atoi(task->d_name));
-		snprintf(path, sizeof(path), "/proc/%s/stat", entry->d_name);
-		if (!read_groups(path, &group, &session))
-			continue;
-		mark(taken, group);
-		mark(taken, session);
+	if (!taken)
+		return NULL;
+	taken->proc = proc_view(target);
+	all = taken->proc < 0 ? NULL : open_folder(taken->proc, ".");
+	if (!all) {
+		taken_free(taken);
+		return NULL;
 	}
+	while ((entry = readdir(all)))
+		if (isdigit((unsigned char)entry->d_name[0]))
+			mark_process(taken, entry->d_name);
 	return taken;
 }
 
 void taken_free(struct taken *taken)
 {
+	if (taken)
+		close_ptr(&taken->proc);
 	free(taken);
 }
 
 /* "1234 (sleep)", or who keeps a dead leader's number. */
-static void who(pid_t number, char *text, size_t size)
+static void who(const struct taken *taken, pid_t number, char *text, size_t size)
 {
-	char path[64], name[64] = "";
-	_cleanup_fclose_ FILE *comm = NULL;
+	char path[64], name[64];
 
-	snprintf(path, sizeof(path), "/proc/%d/comm", number);
-	comm = fopen(path, "re");
-	if (comm && fgets(name, sizeof(name), comm)) {
+	snprintf(path, sizeof(path), "%d/comm", number);
+	read_text(taken->proc, path, name, sizeof(name));
+	if (name[0]) {
 		name[strcspn(name, "\n")] = '\0';
 		snprintf(text, size, "%d (%s)", number, name);
 	} else {
@@ -106,7 +137,7 @@ size_t taken_list(
 		if (!marked(taken, wanted[i]))
 			continue;
 		found++;
-		who(wanted[i], one, sizeof(one));
+		who(taken, wanted[i], one, sizeof(one));
 		if (used < size)
 			used += (size_t)snprintf(
 				text + used, size - used, "%s%s", used ? ", " : "", one);

@@ -6,11 +6,12 @@
 
 #include "base/arena.h"
 
-/* Every number in use in the caller's pid namespace: of tasks, threads, zombies, sessions and
+/* Every number in use in a pid namespace: of tasks, threads, zombies, sessions and
  * groups. */
 struct taken;
 
-struct taken *taken_find(void); /* NULL without memory */
+/* Of target's namespace, 0: the caller's. NULL without memory, or where it cannot be looked at. */
+struct taken *taken_find(pid_t target);
 void taken_free(struct taken *taken);
 
 /* Which of the wanted numbers are taken: how many, and by whom as text. */

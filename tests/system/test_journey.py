@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The journey itself: small trees out and back."""
+import os
 import subprocess
 
-from conftest import REPRISE, describe, fields_of, parents, poll, tree_of
+from conftest import REPRISE, Container, describe, exists, fields_of, parents, poll, tree_of
 
 
 def test_one_process_goes_on(frame):
@@ -81,3 +82,62 @@ def test_usage_errors(frame):
         assert frame.run([REPRISE, *words], ok=False).returncode == 2
     done = frame.run([REPRISE, "restart", str(frame.path / "none")], ok=False)
     assert done.returncode == 1 and done.stderr.startswith("reprise: image: ")
+
+
+def test_plain_tree_in_a_new_pid_namespace(frame):
+    """Its pids are taken outside, so it goes where they are free; twice beside the original."""
+    box = frame.plain(["bash", "-c", "sleep 1000 & sleep 1001 & wait"])
+    poll(lambda: len(tree_of(box.pid)) == 3)
+    image = box.checkpoint(stop=False)
+    wanted = describe(box.pid, outer=True)
+    for _ in range(2):
+        copy = frame.restart(image, extra=["--new-pidns"])
+        seen = [(*(v[1:] if isinstance(v, list) else v for v in row),) for row in describe(copy.pid, outer=True)]
+        assert [row[1] for row in seen] == [row[1] for row in wanted]
+        assert box.alive() and copy.alive()
+
+
+def test_keeper_ends_with_the_root(frame):
+    box = frame.plain(["sleep", "1002"])
+    image = box.checkpoint()
+    copy = frame.restart(image, extra=["--new-pidns"])
+    init = [p for p in os.listdir("/proc") if p.isdigit() and
+            os.path.exists(f"/proc/{p}/ns/pid") and os.readlink(f"/proc/{p}/ns/pid") ==
+            os.readlink(f"/proc/{copy.pid}/ns/pid") and fields_of(p)["NSpid"][-1] == "1"]
+    assert len(init) == 1
+    copy.kill()
+    poll(lambda: frame.reap() or not exists(init[0]))
+
+
+def test_into_the_pid_namespace_of_another(frame):
+    other = frame.start(["sleep", "1003"])
+    box = frame.plain(["bash", "-c", "sleep 1000 & wait"])
+    poll(lambda: len(tree_of(box.pid)) == 2)
+    wanted = [row[1] for row in describe(box.pid, outer=True)]
+    image = box.checkpoint(stop=False)
+    copy = frame.restart(image, extra=["--into-pidns", str(other.pid)])
+    assert os.readlink(f"/proc/{copy.pid}/ns/pid") == os.readlink(f"/proc/{other.pid}/ns/pid")
+    assert [row[1][-1:] for row in describe(copy.pid, outer=True)] == wanted
+    done = frame.restart(image, ok=False, extra=["--into-pidns", str(other.pid)])
+    assert done.returncode == 1 and f"{box.pid} (bash)" in done.stderr
+    assert other.alive()
+
+
+def test_waits_for_pids_to_become_free(frame):
+    box = frame.plain(["sleep", "1004"])
+    image = box.checkpoint(stop=False)
+    command = subprocess.Popen([REPRISE, "restart", "-d", "--wait", "100", str(image)],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    poll(lambda: b"restart" in open(f"/proc/{command.pid}/cmdline", "rb").read())
+    box.kill()
+    assert int(command.communicate(timeout=240)[0]) == box.pid
+    frame.containers.append(Container(frame, box.pid))
+
+
+def test_copies_of_one_image_side_by_side(frame):
+    box = frame.start(["bash", "-c", "sleep 1000 & wait"])
+    poll(lambda: len(tree_of(box.pid)) == 2)
+    image = box.checkpoint(stop=False)
+    wanted = describe(box.pid)
+    copies = [frame.restart(image) for _ in range(3)]
+    assert [describe(copy.pid) for copy in copies] == [wanted] * 3
