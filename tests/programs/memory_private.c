@@ -230,6 +230,7 @@ static void zeros(void)
 	volatile char *look = memory;
 	char sum = 0;
 
+	madvise(memory, 16 * MIB, MADV_NOHUGEPAGE);
 	for (size_t i = 0; i < 8 * MIB; i += PAGE)
 		sum |= look[i]; /* the zero page */
 	memory[12 * MIB] = sum + 1;

@@ -33,6 +33,13 @@ static int attach(void)
 	return memory != (void *)-1;
 }
 
+static int ring(void)
+{
+	unsigned long context = 0;
+
+	return syscall(SYS_io_setup, 1, &context) == 0;
+}
+
 /* Reserves nothing: none needs to be there. */
 static int reserve(void)
 {
@@ -41,12 +48,18 @@ static int reserve(void)
 		       0) != MAP_FAILED;
 }
 
+static const struct {
+	const char *name;
+	int (*make)(void);
+} kinds[] = {{"userfaultfd", watch}, {"system_v", attach}, {"aio", ring}, {"hugetlb", reserve}};
+
 int main(int argc, char **argv)
 {
-	int good = argc > 1 && (strcmp(argv[1], "userfaultfd") == 0	  ? watch()
-				       : strcmp(argv[1], "system_v") == 0 ? attach()
-									  : reserve());
+	int good = 0;
 
+	for (size_t i = 0; argc > 1 && i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(argv[1], kinds[i].name) == 0)
+			good = kinds[i].make();
 	puts(good ? "ready" : "cannot");
 	fflush(stdout);
 	for (;;)

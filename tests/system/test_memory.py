@@ -214,7 +214,8 @@ def test_other_build_is_said(frame):
 
 
 @pytest.mark.parametrize("kind, word", [
-    ("userfaultfd", "userfaultfd"), ("system_v", "System V"), ("hugetlb", "hugetlbfs")])
+    ("userfaultfd", "userfaultfd"), ("system_v", "System V"), ("hugetlb", "hugetlbfs"),
+    ("aio", "shared with the kernel")])
 def test_refused_before_anything(frame, kind, word):
     box = frame.start([frame.program("memory_refused"), kind])
     poll(lambda: frame.text() in ("ready\n", "cannot\n"))
@@ -222,3 +223,19 @@ def test_refused_before_anything(frame, kind, word):
     done = box.checkpoint(ok=False)
     assert done.returncode == 1 and word in done.stderr
     assert box.alive() and not (frame.path / "image").exists()
+
+
+def test_file_below_a_mount_is_refused(frame):
+    inside, program = frame.path / "inside", memory_program(frame)
+    inside.mkdir()
+    os.mkfifo(frame.path / "go")
+    mount = f"mount -t tmpfs tmpfs {inside}"
+    script = f"{mount}; cd {inside}; {program} file_private & cd /; read line <{frame.path}/go; {mount}; wait"
+    box = frame.start(["bash", "-c", script], unshare=("--pid", "--mount"))
+    frame.wait_text("ready\n")
+    with open(frame.path / "go", "w") as go:
+        go.write("go\n")
+    poll(lambda: open(f"/proc/{box.pid}/mountinfo").read().count(f" {inside} ") == 2)
+    done = box.checkpoint(ok=False)
+    assert done.returncode == 1 and f"({inside}/mapped) is hidden below a mount" in done.stderr
+    assert box.alive()
