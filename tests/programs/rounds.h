@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program that is checkpointed between its steps: round(n) says "ready n" and goes on when the
- * file "go-n" is there. What is not as it should be is said as "WRONG".
+ * A program that is checkpointed between its steps: round_of(n) says "ready n", makes the file
+ * "at-n" when that has been written (offsets move after the bytes can be seen), and goes on when
+ * "go-n" is there. What is not as it should be is said as "WRONG".
  */
 #pragma once
 
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CHECK(condition)                                                                        \
@@ -29,9 +31,11 @@ static inline void round_of(int number)
 {
 	char path[32];
 
-	snprintf(path, sizeof(path), "go-%d", number);
 	printf("ready %d\n", number);
 	fflush(stdout);
+	snprintf(path, sizeof(path), "at-%d", number);
+	mknod(path, S_IFREG | 0644, 0);
+	snprintf(path, sizeof(path), "go-%d", number);
 	wait_for(path);
 }
 

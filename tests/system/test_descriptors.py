@@ -49,11 +49,17 @@ def go(frame, number):
     (frame.path / f"go-{number}").touch()
 
 
+def wait_round(frame, number, box=None):
+    """Until the program stands before its next step, in the folder that it works in."""
+    place = pathlib.Path(f"/proc/{box.pid}/cwd") if box else frame.path
+    poll(lambda: (place / f"at-{number}").exists())
+
+
 def twice(frame, name, flags=()):
     """Runs a program of two rounds with a restart before each; returns what it said."""
     box = frame.start([frame.program(name, flags)])
     for number in (1, 2):
-        frame.wait_text(f"ready {number}\n")
+        wait_round(frame, number)
         before = picture(box.pid)
         image = box.checkpoint(f"image{number}")
         box = frame.restart(image)
@@ -75,7 +81,7 @@ def test_program(frame, name):
 def test_program_is_not_disturbed(frame, name):
     box = frame.start([frame.program(name)])
     for number in (1, 2):
-        frame.wait_text(f"ready {number}\n")
+        wait_round(frame, number)
         before = picture(box.pid)
         box.checkpoint(f"image{number}", stop=False)
         assert picture(box.pid) == before
@@ -91,7 +97,7 @@ def test_on_a_tmpfs_of_the_container(frame, name):
     script = f"mount -t tmpfs mine place && cd place && exec {frame.program(name)}"
     box = frame.start(["sh", "-c", script], unshare=("--pid", "--mount", "--mount-proc"))
     for number in (1, 2):
-        frame.wait_text(f"ready {number}\n")
+        wait_round(frame, number, box)
         before = picture(box.pid)
         image = box.checkpoint(f"image{number}")
         box = frame.restart(image)
@@ -109,7 +115,7 @@ def test_corners(frame, leader):
                       unshare=("--pid", "--mount-proc"))
     (frame.path / "leave").touch()
     for number in (1, 2):
-        frame.wait_text(f"ready {number}\n")
+        wait_round(frame, number)
         if leader == "GONE":
             poll(lambda: fields_of(box.pid)["State"][0] == "Z")
         image = box.checkpoint(f"image{number}")
@@ -121,7 +127,7 @@ def test_corners(frame, leader):
 
 def test_one_image_several_times(frame):
     box = frame.start([frame.program("fd_pipes")])
-    frame.wait_text("ready 1\n")
+    wait_round(frame, 1)
     image = box.checkpoint()
     size = (frame.path / "output").stat().st_size
     for _ in range(2):
@@ -139,7 +145,7 @@ def test_one_image_several_times(frame):
 def test_in_the_foreground(frame):
     """The command lives on as the parent, and holds no end of a pipe: a reader sees the end."""
     box = frame.start([frame.program("fd_pipes")])
-    frame.wait_text("ready 1\n")
+    wait_round(frame, 1)
     image = box.checkpoint()
     command = subprocess.Popen([REPRISE, "restart", str(image)], stdin=subprocess.DEVNULL)
     go(frame, 1)
@@ -241,7 +247,7 @@ def test_pipe_to_the_outside_is_refused(frame):
 
 def test_shared_table_is_refused(frame):
     box = frame.start([frame.program("fd_shared_table")])
-    frame.wait_text("ready 1\n")
+    wait_round(frame, 1)
     done = box.checkpoint(ok=False)
     assert done.returncode == 1
     assert "shares its table of descriptors" in done.stderr
@@ -251,7 +257,7 @@ def test_shared_table_is_refused(frame):
 def test_a_lock_that_was_taken_meanwhile(frame):
     """A restart that cannot have its lock fails and leaves nothing behind."""
     box = frame.start([frame.program("fd_locks")])
-    frame.wait_text("ready 1\n")
+    wait_round(frame, 1)
     image = box.checkpoint()
     with open(frame.path / "whole", "r+") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
