@@ -12,6 +12,7 @@
 #include <linux/types.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdalign.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -30,7 +31,6 @@
 #ifndef CLONE_PIDFD
 #define CLONE_PIDFD 0x00001000
 #endif
-#define CE_ALIGNED _Alignas(64)
 #define CE_CLEAR_SIGHAND_HIGH 1 /* CLONE_CLEAR_SIGHAND, bit 32 */
 #define CE_MAX_DEPTH 32 /* MAX_PID_NS_LEVEL */
 #define CE_LEVELS (CE_MAX_DEPTH + 2)

@@ -9,7 +9,7 @@
 #define NEARLY_FREE (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND)
 #define LAST_PID 1500
 
-static CE_ALIGNED char stack[16384];
+static alignas(64) char stack[16384];
 static long wanted = 100000;
 static int nth = -1;
 

@@ -11,7 +11,7 @@
 
 static const int depths[] = { 0, 2 };
 static int signals;
-static CE_ALIGNED char stack[65536];
+static alignas(64) char stack[65536];
 
 /* A set that changes nothing and one that does, so that both ways in are tried. */
 static struct pid_set *set_for(int turn, int depth)
@@ -119,7 +119,8 @@ static void own_stack(int depth)
 			pid = ce_call(flags[i], 0, top, NULL, NULL, set_for(turn, depth));
 			ce_expect(pid > 0, "pid %d", pid);
 			ce_expect(ce_wait_status(pid) == 21, "status");
-			ce_expect(__atomic_load_n(&where, __ATOMIC_SEQ_CST) - (uintptr_t)stack < sizeof(stack), "stack");
+			ce_expect(__atomic_load_n(&where, __ATOMIC_SEQ_CST) - (uintptr_t)stack <
+					  sizeof(stack), "stack");
 		}
 	}
 }
@@ -166,7 +167,8 @@ static void tids(int depth)
 		if (pid == 0)
 			_exit(0);
 		ce_expect(ce_wait_status(pid) == 0, "status");
-		ce_expect(ce_get(&at->parent) == 77 && ce_get(&at->child) == 77, "stored without a flag");
+		ce_expect(ce_get(&at->parent) == 77, "parent_tid without a flag");
+		ce_expect(ce_get(&at->child) == 77, "child_tid without a flag");
 		/* Without pointers it is clone(2) with NULL ones. */
 		pid = ce_call(all, 0, NULL, NULL, NULL, set_for(turn, depth));
 		if (pid == 0)
@@ -208,7 +210,7 @@ static int with_tls(void *arg)
 
 static void tls(int depth)
 {
-	static CE_ALIGNED char area[8192];
+	static alignas(64) char area[8192];
 	char *base = area + 4096;
 	void *given = base;
 	int turn;

@@ -14,7 +14,7 @@ static struct shared {
 	uint64_t seed;
 } *shared;
 
-static CE_ALIGNED char stacks[STACKS][8192];
+static alignas(64) char stacks[STACKS][8192];
 static uint64_t state;
 
 static uint64_t draw(void)

@@ -12,7 +12,7 @@
 
 static const int depths[] = { 0, 1, 32 };
 static int stop;
-static CE_ALIGNED char stacks[THREADS][STACK];
+static alignas(64) char stacks[THREADS][STACK];
 static pid_t tid_of[THREADS];
 
 static int wait_for_stop(void *arg)
