@@ -205,7 +205,7 @@ static int rebuild_image(struct rebuild *rebuild, const struct image *image,
 	}
 	if (ret < 0)
 		rebuild_undo(rebuild);
-	else
+	else if (rebuild->restore.leaders)
 		*ret_root = rebuild->restore.leaders[0]->tid;
 	end_kinds(&rebuild->restore);
 	nursery_end(rebuild);
