@@ -209,6 +209,9 @@ static int from_below(struct planner *p, int child)
 		return 0;
 	}
 	n = &p->nodes[child];
+	if ((n->exit_signal != SIGCHLD || p->nodes[leader].ns != p->nodes[up].ns) && n->is_leader &&
+		!p->idents[n->ident].moved && find_adopters(p, child, n->birth))
+		return -EAGAIN;
 	if (p->nodes[leader].ns != p->nodes[up].ns &&
 		!(p->nodes[up].opens_ns &&
 			forest_ns_within(p->forest, p->nodes[up].ns, p->nodes[leader].ns)))

@@ -30,12 +30,17 @@ int forest_plan(struct arena *arena, const struct forest *forest, struct plan **
 {
 	static int (*const parts[])(struct planner *) = {
 		plan_tree, plan_sessions, plan_creators, plan_order, plan_regroup, plan_ending};
-	struct planner p = {.arena = arena, .forest = forest, .err = err};
+	struct plan_notes notes = {.n = 0};
 	struct plan *plan = arena_alloc(arena, sizeof(*plan));
-	int r = plan ? 0 : fail(err, ENOMEM, "no memory for the plan");
+	struct planner p;
+	int r = plan ? -EAGAIN : fail(err, ENOMEM, "no memory for the plan");
 
-	for (size_t i = 0; i < ARRAY_SIZE(parts) && r == 0; i++)
-		r = parts[i](&p);
+	while (r == -EAGAIN) {
+		p = (struct planner){.arena = arena, .forest = forest, .err = err, .notes = &notes};
+		r = 0;
+		for (size_t i = 0; i < ARRAY_SIZE(parts) && r == 0; i++)
+			r = parts[i](&p);
+	}
 	if (r == 0)
 		r = fill_plan(&p, plan);
 	if (r < 0) {

@@ -61,14 +61,13 @@ struct node {
 	int creator;
 	enum via via;
 	enum phase phase;
-	int made, next_made; /* whom it creates; the next whom its creator does */
-	int birth_group;     /* identity it must be born in; NONE: any */
-	bool early;	     /* its parent settles its group before the parent's setsid */
-	bool two_groups;     /* … or in more than one */
-	int reaper;	     /* ghosts: process that takes its children in when it ends */
-	int helper;	     /* ghost or child with which it makes inits elsewhere */
-	int adopts[4];	     /* inits: sessions of which it gets orphans only, if n_adopts */
-	int n_adopts;
+	int made, next_made;   /* whom it creates; the next whom its creator does */
+	int birth_group;       /* identity it must be born in; NONE: any */
+	bool early;	       /* its parent settles its group before the parent's setsid */
+	bool two_groups;       /* … or in more than one */
+	int reaper;	       /* ghosts: process that takes its children in when it ends */
+	int helper;	       /* ghost or child with which it makes inits elsewhere */
+	bool adopts;	       /* an init: it is in the notes */
 	struct entry *entries; /* sessions shared between its subtree and the rest */
 	size_t n_entries;
 
@@ -98,7 +97,25 @@ struct ident {
 	int first_member;
 };
 
+/*
+ * What only shows when much of the plan is made already: that an init must get the members of a
+ * session as orphans; or (node NONE) that a leader of a session was further down once. All is then
+ * planned anew, with the notes.
+ */
+struct plan_note {
+	int node;
+	int session;
+};
+
+#define MOST_NOTES 64
+
+struct plan_notes {
+	struct plan_note list[MOST_NOTES];
+	size_t n;
+};
+
 struct planner {
+	struct plan_notes *notes;
 	struct arena *arena;
 	const struct forest *forest;
 	struct reprise_error *err;
@@ -129,6 +146,10 @@ int need_own_group(struct planner *p, int node);
 /* An orphan to an init, of a ghost that the leader of its session brings in. */
 int adopt(struct planner *p, int child);
 int hand_on_group(struct planner *p, int node);
+
+/* Can inits at or below the process adopt the session? Then notes it and returns true. */
+bool find_adopters(struct planner *p, int node, int session);
+bool adopts(const struct planner *p, int node, int session);
 
 /* A new ghost; NONE without memory. Pointers into nodes are void after it. */
 int ghost_new(struct planner *p, int ns, int parent, int session, int exit_signal);

@@ -248,14 +248,16 @@ static int decide_level(struct level *l)
 		struct ident *s = &p->idents[l->sessions[i]];
 
 		if (is_contended(p, l->sessions[i]) && l->sessions[i] != p->nodes[l->node].birth &&
-			!s->chained && (!s->injected || s->place == NONE))
+			l->sessions[i] != p->nodes[l->node].session &&
+			!adopts(p, l->node, l->sessions[i]) && !s->chained &&
+			(!s->injected || s->place == NONE))
 			s->place = l->node;
 		l->first[l->sessions[i]] = NULL;
 	}
 	return r;
 }
 
-static int try_sessions(struct planner *p)
+int plan_sessions(struct planner *p)
 {
 	struct level l = {.p = p};
 	size_t most = 1;
@@ -292,24 +294,5 @@ static int try_sessions(struct planner *p)
 	free(l.todo);
 	free(l.open);
 	free(l.peel);
-	return r;
-}
-
-/* Each time that a leader is found to have been further down, once, all is decided anew. */
-int plan_sessions(struct planner *p)
-{
-	int r;
-
-	do {
-		for (size_t i = 0; i < p->forest->n_pids; i++) {
-			p->idents[i].members = 0;
-			p->idents[i].place = NONE;
-		}
-		for (size_t i = 1; i < p->n_order; i++)
-			p->idents[p->nodes[p->order[i]].session].members++;
-		for (size_t i = 0; i < p->forest->n_nss; i++)
-			p->for_init[i] = NULL;
-		r = try_sessions(p);
-	} while (r == -EAGAIN);
 	return r;
 }

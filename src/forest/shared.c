@@ -139,25 +139,33 @@ static bool can_move(const struct planner *p, int node, int session)
 	return node == up && (up < 0 || p->nodes[up].ns == l->ns);
 }
 
-static bool adopts(const struct planner *p, int node, int session)
+bool adopts(const struct planner *p, int node, int session)
 {
-	for (int i = 0; i < p->nodes[node].n_adopts; i++)
-		if (p->nodes[node].adopts[i] == session)
+	if (node < 0 || !p->nodes[node].adopts)
+		return false;
+	for (size_t i = 0; i < p->notes->n; i++)
+		if (p->notes->list[i].node == node && p->notes->list[i].session == session)
 			return true;
 	return false;
 }
 
+static bool note(struct planner *p, int node, int session)
+{
+	if (p->notes->n == MOST_NOTES)
+		return false;
+	p->notes->list[p->notes->n++] = (struct plan_note){node, session};
+	return true;
+}
+
 /* The uppermost inits, at or below a process, that need the session for what is below them: are
  * they to adopt it, all of them? */
-static bool find_adopters(struct planner *p, int node, int session)
+bool find_adopters(struct planner *p, int node, int session)
 {
 	struct node *n = &p->nodes[node];
 	bool found = false;
 
-	if (can_adopt(p, node, session) && n->n_adopts < 4 && !adopts(p, node, session)) {
-		n->adopts[n->n_adopts++] = session;
-		return true;
-	}
+	if (can_adopt(p, node, session) && !adopts(p, node, session))
+		return note(p, node, session);
 	for (int c = n->first; c != NONE; c = p->nodes[c].next)
 		for (size_t i = 0; i < p->nodes[c].n_entries; i++) {
 			const struct entry *e = &p->nodes[c].entries[i];
@@ -177,10 +185,8 @@ static bool can_mend(struct planner *p, int node, const struct entry *list, size
 			find_adopters(p, node, list[i].session))
 			return true;
 	for (size_t i = 0; i < n; i++)
-		if (list[i].must && can_move(p, node, list[i].session)) {
-			p->idents[list[i].session].moved = true;
-			return true;
-		}
+		if (list[i].must && can_move(p, node, list[i].session))
+			return note(p, NONE, list[i].session);
 	return false;
 }
 
@@ -245,6 +251,7 @@ static int keep_shared(struct collector *c, int node)
 							 "from outside than "
 							 "it can be born in");
 			p->idents[e->session].members -= e->count;
+			n->adopts |= adopts(p, node, e->session) || note(p, node, e->session);
 			continue;
 		}
 		c->list[kept++] = *e;

@@ -269,5 +269,10 @@ int plan_tree(struct planner *p)
 	for (size_t i = 0; i < f->n_tasks && r == 0; i++)
 		if (p->nodes[i].leader == (int)i)
 			r = check_relations(p, (int)i);
+	for (size_t i = 0; i < p->notes->n && r == 0; i++)
+		if (p->notes->list[i].node == NONE)
+			p->idents[p->notes->list[i].session].moved = true;
+		else
+			p->nodes[p->notes->list[i].node].adopts = true;
 	return r < 0 ? r : link_children(p);
 }

@@ -4,6 +4,8 @@
  * return the same, and at the end /proc must show the same.
  *
  *   forest-kernel [--seed N] [--count N] [--first N]
+ *   forest-kernel [--seed N] --hold N	as init of a pid namespace: does history N, says "ready",
+ * waits
  *
  * A portion of histories at a time has a pid namespace of its own, whose init does them. Its parent
  * waits for a bounded time, and then ends it, and with it all that is in it.
@@ -139,18 +141,43 @@ static void use_one_cpu(void)
 	sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
+/* For who wants to see what a history leads to. */
+static int hold(unsigned long long seed, unsigned long long at)
+{
+	struct session s = {.m = malloc(sizeof(*s.m)), .real = real_new()};
+	struct history *h = malloc(sizeof(*h));
+	struct model *m = malloc(sizeof(*m));
+
+	if (!s.m || !s.real || !h || !m)
+		return 1;
+	setsid();
+	seed_history(h, seed, at);
+	model_init(s.m);
+	history_run(h, m, check_deed, &s);
+	if (!s.failed && real_compare(s.real, m, s.why, sizeof(s.why)) < 0)
+		s.failed = true;
+	puts(s.failed ? s.why : "ready");
+	fflush(stdout);
+	for (;;)
+		pause();
+}
+
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"seed", 1, NULL, 's'}, {"count", 1, NULL, 'c'}, {"first", 1, NULL, 'f'}, {0}};
+	static const struct option options[] = {{"seed", 1, NULL, 's'}, {"count", 1, NULL, 'c'},
+		{"first", 1, NULL, 'f'}, {"hold", 1, NULL, 'h'}, {0}};
 	unsigned long long seed = 1, count = 2000, first = 0, failed = 0;
+	bool held = false;
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == '?')
 			return 2;
+		held = held || c == 'h';
 		*(c == 's' ? &seed : c == 'c' ? &count : &first) = strtoull(optarg, NULL, 0);
 	}
+	if (held)
+		return hold(seed, first);
 	use_one_cpu();
 	printf("seed %llu, histories %llu to %llu\n", seed, first, first + count - 1);
 	for (unsigned long long at = 0; at < count; at += PORTION) {
