@@ -162,6 +162,30 @@ static int wait_for_dead_leader(struct rebuild *rebuild, struct stub *stub)
 	return fail(rebuild->err, ETIMEDOUT, "a thread-group leader that was told to end did not");
 }
 
+/* An init hears no signal of its own namespace. From outside SIGKILL ends it; what else can have
+ * ended it is a fault. */
+static int start_ending_init(struct rebuild *rebuild, struct stub *stub, int signal)
+{
+	arch_registers regs;
+	int ret;
+
+	if (signal == SIGKILL)
+		return kill(stub->tid, SIGKILL) < 0 ? fail(rebuild->err, errno, "cannot be ended")
+						    : 0;
+	if (signal != SIGSEGV)
+		return fail(rebuild->err, EOPNOTSUPP,
+			"an init that signal %d has ended cannot be made again", signal);
+	ret = trace_get_registers(stub->tid, &regs);
+	if (ret == 0) {
+		arch_set_batch(&regs, &stub->hand);
+		arch_set_instruction_pointer(&regs, 0);
+		ret = trace_set_registers(stub->tid, &regs);
+	}
+	if (ret == 0)
+		ret = trace_continue(stub->tid, 0);
+	return ret < 0 ? fail(rebuild->err, ret, "a task cannot be told to end") : 0;
+}
+
 /* The call never comes back, so there is nobody to stop for: the task is let go by hand. */
 static int start_ending(struct rebuild *rebuild, struct stub *stub, int status)
 {
@@ -203,7 +227,8 @@ static int step_exit(struct rebuild *rebuild, const struct plan_step *step)
 
 	ret = stub_ready(stub, rebuild->err);
 	if (ret == 0)
-		ret = start_ending(rebuild, stub, step->value);
+		ret = signal && stub->hand.own_tgid == 1 ? start_ending_init(rebuild, stub, signal)
+							 : start_ending(rebuild, stub, step->value);
 	if (ret < 0)
 		return ret;
 	if (!signal)
@@ -212,9 +237,9 @@ static int step_exit(struct rebuild *rebuild, const struct plan_step *step)
 			       : stub_wait_end(stub, rebuild->err);
 	for (;;) {
 		ret = trace_wait(stub->tid, 60, &status);
-		if (ret < 0)
-			return ret == -ESRCH ? 0 : fail(rebuild->err, ret, "a task did not end");
-		if (!WIFSTOPPED(status))
+		if (ret < 0 && ret != -ESRCH)
+			return fail(rebuild->err, ret, "a task did not end");
+		if (ret < 0 || !WIFSTOPPED(status))
 			break;
 		trace_continue(stub->tid, WSTOPSIG(status) == signal ? signal : 0);
 	}
