@@ -13,6 +13,7 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -79,29 +80,57 @@ static int find_plant(struct borrowed *borrowed, struct reprise_error *err)
 	return 0;
 }
 
+static bool is_away(const struct borrowed *borrowed, const struct live_thread *thread)
+{
+	uint64_t at = arch_instruction_pointer(&thread->registers);
+
+	return at >= borrowed->plant && at < slot_address(borrowed, borrowed->nr_slots);
+}
+
+/* One instruction, with no signal let in. *mask becomes what the way home sets. */
+static int step(struct live_thread *thread, uint64_t *mask, int *signal)
+{
+	const uint64_t closed = ~(1ULL << (SIGKILL - 1) | 1ULL << (SIGSTOP - 1));
+	uint64_t now = closed;
+	int status = 0, r;
+
+	r = trace_set_mask(thread->tid, closed);
+	if (!r && ptrace(PTRACE_SINGLESTEP, thread->tid, 0, (unsigned long)*signal) < 0)
+		r = -errno;
+	if (!r)
+		r = trace_wait(thread->tid, -1, &status);
+	if (!r)
+		r = trace_get_mask(thread->tid, &now);
+	if (!r)
+		r = trace_get_registers(thread->tid, &thread->registers);
+	if (r < 0)
+		return r;
+	*signal = status >> 16 || WSTOPSIG(status) == SIGTRAP ? 0 : WSTOPSIG(status);
+	if (now != closed)
+		*mask = now;
+	return 0;
+}
+
 /*
- * Threads that have not come home yet from a checkpoint that was killed just now: they are led
- * there, step by step, before their registers count.
+ * Threads that have not come home yet from a checkpoint that was killed just now, or that were
+ * stopped by a signal on their way: they are led there before their registers count.
  */
 static int lead_home(struct borrowed *borrowed, struct live_thread *thread)
 {
-	uint64_t end = slot_address(borrowed, borrowed->nr_slots);
-	int status, r = 0;
+	uint64_t mask = thread->mask;
+	int signal = 0, r = 0;
 
-	if (!thread->seized)
+	if (!thread->seized || !is_away(borrowed, thread))
 		return 0;
-	for (int i = 0; i < MAX_STEPS && r >= 0; i++) {
-		uint64_t at = arch_instruction_pointer(&thread->registers);
-
-		if (at < borrowed->plant || at >= end)
-			return i ? trace_get_mask(thread->tid, &thread->mask) : 0;
-		if (ptrace(PTRACE_SINGLESTEP, thread->tid, 0, 0) < 0)
-			return -errno;
-		r = trace_wait(thread->tid, -1, &status);
-		if (!r)
-			r = trace_get_registers(thread->tid, &thread->registers);
-	}
-	return r < 0 ? r : -EBUSY;
+	for (int i = 0; i < MAX_STEPS && !r && is_away(borrowed, thread); i++)
+		r = step(thread, &mask, &signal);
+	if (!r && is_away(borrowed, thread))
+		r = -EBUSY;
+	thread->mask = mask;
+	arch_end_steps(&thread->registers);
+	if (!r)
+		r = trace_set_registers(thread->tid, &thread->registers);
+	return r < 0 ? r : trace_set_mask(thread->tid, mask);
 }
 
 /* ---- one thread ---- */

@@ -265,6 +265,39 @@ START_TEST(a_stopped_program_stays_stopped)
 }
 END_TEST
 
+/* Stopped by a signal, its threads stay on the way home until it is continued. */
+START_TEST(a_second_controller_finds_it_on_the_way)
+{
+	struct fixture f;
+	char *maps;
+
+	start(&f);
+	maps = maps_of(&f);
+	for (int i = 1; i < 5; i++) {
+		pid_t controller;
+
+		kill(f.program, SIGSTOP);
+		ck_assert_int_eq(waitpid(f.program, NULL, WUNTRACED), f.program);
+		controller = fork();
+		if (controller == 0) {
+			freeze(&f);
+			use_all(&f, i);
+			_exit(42);
+		}
+		ck_assert_int_eq(waitpid(controller, NULL, 0), controller);
+		freeze(&f);
+		use_all(&f, 0);
+		tree_release(f.tree);
+		tree_free(f.tree);
+		f.tree = NULL;
+		ck_assert_str_eq(maps_of(&f), maps);
+		kill(f.program, SIGCONT);
+		wait_for(f.shared, 2);
+	}
+	stop(&f);
+}
+END_TEST
+
 START_TEST(killed_while_frozen)
 {
 	struct fixture f;
@@ -299,6 +332,7 @@ int main(void)
 	tcase_add_test(tests, a_program_goes_on);
 	tcase_add_test(tests, a_controller_dies);
 	tcase_add_test(tests, a_stopped_program_stays_stopped);
+	tcase_add_test(tests, a_second_controller_finds_it_on_the_way);
 	tcase_add_test(tests, killed_while_frozen);
 	srunner_run_all(runner, CK_NORMAL);
 	failed = srunner_ntests_failed(runner);

@@ -62,6 +62,10 @@ void arch_find_restarted_call(pid_t pid, arch_registers *regs);
 /* restart_block does not come back in a new task: the original call is started anew instead. */
 void arch_for_new_task(arch_registers *regs);
 
+/* After single steps: the kernel takes a trap flag that survives an instruction like popf for the
+ * program's own. */
+void arch_end_steps(arch_registers *regs);
+
 uint64_t arch_stack_pointer(const arch_registers *regs);
 uint64_t arch_instruction_pointer(const arch_registers *regs);
 void arch_set_instruction_pointer(arch_registers *regs, uint64_t address);

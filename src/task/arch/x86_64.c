@@ -271,28 +271,43 @@ bool arch_hide_interruption(arch_registers *regs)
 	return true;
 }
 
-void arch_find_restarted_call(pid_t pid, arch_registers *regs)
+/* mov $number, %eax before the instruction at address: the nearest one of the calls that leave a
+ * restart block. */
+static bool number_before(pid_t pid, uint64_t address, unsigned long long *ret)
 {
 	unsigned char code[64];
 	struct iovec local = {code, sizeof(code)};
-	struct iovec remote = {(void *)(regs->rip - sizeof(code)), sizeof(code)};
+	struct iovec remote = {(void *)(address - sizeof(code)), sizeof(code)};
 
-	if (regs->orig_rax != __NR_restart_syscall ||
-		(int64_t)regs->rax != -ERESTART_RESTARTBLOCK ||
-		process_vm_readv(pid, &local, 1, &remote, 1, 0) != (ssize_t)sizeof(code))
-		return;
-	/* mov $number, %eax: the nearest one, of the calls that leave a restart block. */
-	for (int i = (int)sizeof(code) - SYSCALL_INSTRUCTION - 5; i >= 0; i--) {
+	if (process_vm_readv(pid, &local, 1, &remote, 1, 0) != (ssize_t)sizeof(code))
+		return false;
+	for (int i = (int)sizeof(code) - 5; i >= 0; i--) {
 		uint32_t number;
 
 		memcpy(&number, code + i + 1, sizeof(number));
 		if (code[i] == 0xb8 &&
 			(number == __NR_poll || number == __NR_nanosleep || number == __NR_futex ||
 				number == __NR_clock_nanosleep)) {
-			regs->orig_rax = number;
-			return;
+			*ret = number;
+			return true;
 		}
 	}
+	return false;
+}
+
+void arch_find_restarted_call(pid_t pid, arch_registers *regs)
+{
+	unsigned char code[SYSCALL_INSTRUCTION];
+	struct iovec local = {code, sizeof(code)};
+	struct iovec remote = {(void *)regs->rip, sizeof(code)};
+
+	if (regs->orig_rax == __NR_restart_syscall && (int64_t)regs->rax == -ERESTART_RESTARTBLOCK)
+		number_before(pid, regs->rip - SYSCALL_INSTRUCTION, &regs->orig_rax);
+	/* One that has just been put before the instruction. */
+	else if ((int64_t)regs->orig_rax < 0 && regs->rax == __NR_restart_syscall &&
+		 process_vm_readv(pid, &local, 1, &remote, 1, 0) == (ssize_t)sizeof(code) &&
+		 code[0] == 0x0f && code[1] == 0x05)
+		number_before(pid, regs->rip, &regs->rax);
 }
 
 void arch_for_new_task(arch_registers *regs)
@@ -300,6 +315,11 @@ void arch_for_new_task(arch_registers *regs)
 	/* Started again from its arguments; EINTR if a handler runs, as with a restart block. */
 	if ((int64_t)regs->orig_rax >= 0 && (int64_t)regs->rax == -ERESTART_RESTARTBLOCK)
 		regs->rax = (uint64_t)-ERESTARTNOHAND;
+}
+
+void arch_end_steps(arch_registers *regs)
+{
+	regs->eflags &= ~FLAG_TRAP;
 }
 
 uint64_t arch_stack_pointer(const arch_registers *regs)
