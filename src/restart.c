@@ -233,6 +233,7 @@ static int try_once(const struct image *image, const struct reprise_restart_opti
 		.detach = options->detach,
 		.outer_pids = options->outer_pids,
 		.target_pidns = options->into_pidns,
+		.watcher = options->watcher,
 		.restore = {.host_clocks = options->host_clocks}};
 	int ret = arena ? 0 : fail(err, ENOMEM, "no memory");
 

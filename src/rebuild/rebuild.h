@@ -23,6 +23,7 @@ struct rebuild {
 	bool detach;	    /* the root is left to the nearest subreaper, not to the caller */
 	bool outer_pids;    /* the pids outside the container are chosen too */
 	pid_t target_pidns; /* of which task the pid namespace is to be entered; 0: the caller's */
+	const struct reprise_watcher *watcher;
 	struct reprise_error *err;
 };
 

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <sys/syscall.h>
 
+#include "watch.h"
+
 #include "state/kinds.h"
 
 typedef int (*restore_hook)(struct restore *restore, struct stub *stub, struct calls *calls);
@@ -82,6 +84,8 @@ int rebuild_state(struct rebuild *rebuild)
 		for (size_t j = 0; j < threads && ret == 0; j++)
 			ret = in_stub(rebuild, rebuild->stubs[task + j], hook_thread, false);
 		task += threads;
+		watch_progress(
+			rebuild->watcher, "restore", i + 1, rebuild->restore.snapshot->n_processes);
 	}
 	return ret < 0 ? fail(rebuild->err, ret, "the state of the tasks") : 0;
 }

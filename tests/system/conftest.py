@@ -63,6 +63,13 @@ def fields_of(pid, tid=None):
     return {key: value.split() for key, value in lines}
 
 
+def exe_of(pid):
+    try:
+        return os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return ""
+
+
 def exists(pid):
     return os.path.exists(f"/proc/{pid}")
 
@@ -186,11 +193,10 @@ class Frame:
         out.close()
         errors.close()
         pid = poll(lambda: (children_of(holder.pid) or [None])[0])
-        # unshare's child is the container's root from its first moment; exec comes a moment later.
-        poll(lambda: os.readlink(f"/proc/{pid}/exe") != os.readlink(f"/proc/{holder.pid}/exe")
-             or not exists(pid))
         container = Container(self, pid, holder)
         self.containers.append(container)
+        # unshare's child is the container's root from its first moment; exec comes a moment later.
+        poll(lambda: not container.alive() or exe_of(pid) not in ("", exe_of(holder.pid)))
         return container
 
     def plain(self, command, output="output"):
