@@ -241,7 +241,7 @@ static int find_description(struct capture *capture, struct live_process *proces
 	if (ret < 0 && (is_frozen(process) || ret == -ENOSYS || ret == -EPERM))
 		return fail(capture->err, ret, "cannot look at descriptor %d", item->number);
 	/* It was closed while it was looked at. */
-	if (ret < 0)
+	if (ret < 0 || !place)
 		return 0;
 	if (!*place)
 		add_description(capture, finder, place, fresh);
