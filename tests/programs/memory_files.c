@@ -158,16 +158,19 @@ static void shared_anonymous(void)
 	child = fork();
 	if (child == 0) {
 		munmap(memory + 2 * MIB, MIB);
+		strcpy(memory + 3 * MIB + PAGE, "unmapped");
 		for (int i = 0; i < 60000 && strcmp(memory + MIB, "after") != 0; i++)
 			usleep(2000);
 		strcpy(memory + 3 * MIB, "seen");
 		for (;;)
 			pause();
 	}
+	for (int i = 0; i < 60000 && strcmp(memory + 3 * MIB + PAGE, "unmapped") != 0; i++)
+		usleep(2000);
 	part = mremap(memory, 0, MIB, MREMAP_MAYMOVE); /* the same memory twice */
 	GOOD(part != MAP_FAILED);
 	READY();
-	GOOD(filled(memory, MIB, 21) && filled(part, MIB, 21) && zero(memory + 2 * MIB, 2 * MIB));
+	GOOD(filled(memory, MIB, 21) && filled(part, MIB, 21) && zero(memory + 2 * MIB, MIB));
 	strcpy(part + PAGE, "twice");
 	GOOD(strcmp(memory + PAGE, "twice") == 0);
 	strcpy(memory + MIB, "after");
