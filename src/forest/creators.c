@@ -108,6 +108,15 @@ static bool can_sibling(struct planner *p, int child, int leader)
 	return l->parent == n->parent && l->exit_signal == n->exit_signal;
 }
 
+/* Could the process be an orphan: of the right thread, with the right signal? */
+static bool can_land(const struct planner *p, int child)
+{
+	const struct node *n = &p->nodes[child];
+	int up = process_of(p, n->parent);
+
+	return n->exit_signal == SIGCHLD && (n->parent == up || n->parent == landing(p, up));
+}
+
 /* Orphans have SIGCHLD; siblings have what their creator has. So others come first. */
 static void fix_ghost_leaders(struct planner *p)
 {
@@ -115,7 +124,7 @@ static void fix_ghost_leaders(struct planner *p)
 		const struct node *n = &p->nodes[i];
 		int leader;
 
-		if (n->leader != (int)i || n->birth < 0 || n->exit_signal == SIGCHLD)
+		if (n->leader != (int)i || n->birth < 0 || can_land(p, (int)i))
 			continue;
 		leader = p->idents[n->birth].holder;
 		if (leader >= 0 && p->nodes[leader].ghost)

@@ -50,8 +50,11 @@ static int add_entry(struct collector *c, const struct entry *from)
  */
 static void note_thread(const struct planner *p, int child, struct entry *e)
 {
-	int thread = p->nodes[child].parent;
+	int thread = p->nodes[child].parent, process = p->nodes[thread].leader;
 
+	if ((thread == process || thread == landing(p, process)) &&
+		p->nodes[child].exit_signal == SIGCHLD)
+		return;
 	if (e->thread == NONE)
 		e->thread = thread;
 	else if (e->thread != thread)
