@@ -70,6 +70,9 @@ static int scheduling_take_thread(struct capture *capture, struct live_process *
 	if (!scheduling->affinity.data)
 		return fail(capture->err, ENOMEM, "CPU affinity");
 	priority = syscall(SYS_ioprio_get, IOPRIO_WHO_PROCESS, thread->tid);
+	/* A kernel without block devices (CONFIG_BLOCK) has no such priority. */
+	if (priority < 0 && errno == ENOSYS)
+		priority = 0;
 	if (priority < 0)
 		return fail(capture->err, errno, "I/O priority");
 	ret->io_priority = (uint32_t)priority;
@@ -143,6 +146,8 @@ static int restore_io_priority(struct restore *restore, pid_t tid, uint32_t want
 	if (!IOPRIO_PRIO_CLASS(wanted))
 		wanted = 0;
 	if (now >= 0 && (!IOPRIO_PRIO_CLASS(now) ? 0 : (uint32_t)now) == wanted)
+		return 0;
+	if (now < 0 && errno == ENOSYS && !wanted)
 		return 0;
 	if (syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, tid, wanted) < 0)
 		return fail(restore->err, errno, "I/O priority");
