@@ -21,6 +21,12 @@
 enum { SPACE_MOUNT, SPACE_UTS, SPACE_IPC, N_SPACES };
 
 static const char *const space_links[N_SPACES] = {"ns/mnt", "ns/uts", "ns/ipc"};
+
+/* Those that a task has to share with the controller. */
+enum { N_REFUSED = 3 };
+static const struct {
+	const char *link, *what;
+} refused[N_REFUSED] = {{"ns/net", "network"}, {"ns/cgroup", "cgroup"}, {"ns/user", "user"}};
 static const int space_flags[N_SPACES] = {CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC};
 
 /* A namespace of the tree that is not the controller's. */
@@ -33,6 +39,7 @@ struct space {
 
 struct spaces {
 	uint64_t own[N_SPACES];
+	uint64_t own_refused[N_REFUSED];
 	struct space *found[N_SPACES];
 	size_t count[N_SPACES];
 	const struct live_tree *tree; /* that found belongs to: each survey has its own */
@@ -57,6 +64,8 @@ static struct spaces *spaces_of(struct capture *capture)
 	spaces->tree = capture->tree;
 	for (int i = 0; i < N_SPACES; i++)
 		spaces->own[i] = proc_inode(getpid(), space_links[i]);
+	for (int i = 0; i < N_REFUSED; i++)
+		spaces->own_refused[i] = proc_inode(getpid(), refused[i].link);
 	return spaces;
 }
 
@@ -120,17 +129,15 @@ static int find_space(struct capture *capture, struct spaces *spaces, struct liv
 	return 0;
 }
 
-static void refuse_others(struct capture *capture, struct live_process *process)
+static void refuse_others(
+	struct capture *capture, const struct spaces *spaces, struct live_process *process)
 {
-	static const struct {
-		const char *link, *what;
-	} refused[] = {{"ns/net", "network"}, {"ns/cgroup", "cgroup"}, {"ns/user", "user"}};
 	pid_t tid = live_tid(process);
 
-	for (size_t i = 0; i < ARRAY_SIZE(refused) && tid; i++) {
+	for (int i = 0; i < N_REFUSED && tid; i++) {
 		uint64_t inode = proc_inode(tid, refused[i].link);
 
-		if (inode && inode != proc_inode(getpid(), refused[i].link))
+		if (inode && inode != spaces->own_refused[i])
 			refuse(capture->refusals, process, "it is in a %s namespace of its own",
 				refused[i].what);
 	}
@@ -152,7 +159,7 @@ static int namespaces_survey(struct capture *capture, struct live_process *proce
 		ret = find_space(capture, spaces, process, i, note);
 	if (ret < 0)
 		return fail(capture->err, ret, "no memory");
-	refuse_others(capture, process);
+	refuse_others(capture, spaces, process);
 	if (note->first[SPACE_IPC])
 		ret = ipc_survey(capture, process, live_tid(process));
 	if (ret == 0 && note->first[SPACE_MOUNT]) {
