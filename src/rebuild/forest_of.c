@@ -8,6 +8,13 @@
 
 #include "base/cleanup.h"
 
+/* An identity is known by its number in each of its namespaces. */
+struct slot {
+	int ns;
+	pid_t number; /* 0: free */
+	int index;
+};
+
 /* Identities by namespace and number in it: open addressing, a power of two. */
 struct identities {
 	struct forest *forest;
@@ -16,30 +23,25 @@ struct identities {
 	bool outer_pids;
 	bool plain; /* the root is in namespace 0: its numbers there are chosen */
 	size_t size;
-	int *slots;
+	struct slot *slots;
 };
 
-static size_t slot_of(const struct identities *ids, int ns, pid_t number)
+static struct slot *slot_for(const struct identities *ids, int ns, pid_t number)
 {
 	uint64_t key = ((uint64_t)(unsigned)ns << 32 | (unsigned)number) * 0x9e3779b97f4a7c15ULL;
+	size_t at = (size_t)(key >> 20) & (ids->size - 1);
 
-	return (size_t)(key >> 20) & (ids->size - 1);
+	while (ids->slots[at].number &&
+		(ids->slots[at].ns != ns || ids->slots[at].number != number))
+		at = (at + 1) & (ids->size - 1);
+	return &ids->slots[at];
 }
 
-static int find(const struct identities *ids, int ns, pid_t number, size_t *ret_slot)
+static int find(const struct identities *ids, int ns, pid_t number)
 {
-	int level = ids->forest->nss[ns].level;
-	size_t slot = slot_of(ids, ns, number);
+	const struct slot *slot = slot_for(ids, ns, number);
 
-	for (; ids->slots[slot] >= 0; slot = (slot + 1) & (ids->size - 1)) {
-		const struct forest_pid *pid = &ids->forest->pids[ids->slots[slot]];
-
-		/* numbers[level] of namespace 0 may have been cleared: key is kept beside it. */
-		if (pid->ns == ns && pid->numbers[level + 1] == number)
-			break;
-	}
-	*ret_slot = slot;
-	return ids->slots[slot];
+	return slot->number ? slot->index : -1;
 }
 
 /* The identity with these numbers (level + 1 of them), made if it is new. */
@@ -48,22 +50,25 @@ static int identity(struct identities *ids, int ns, const int32_t *numbers)
 	struct forest *forest = ids->forest;
 	int level = forest->nss[ns].level, index;
 	pid_t *copy;
-	size_t slot;
 
-	index = find(ids, ns, numbers[level], &slot);
+	index = find(ids, ns, numbers[level]);
 	if (index >= 0)
 		return index;
-	copy = arena_alloc(ids->arena, sizeof(*copy) * (size_t)(level + 2));
+	index = (int)forest->n_pids;
+	copy = arena_copy(ids->arena, numbers, sizeof(*copy) * (size_t)(level + 1));
 	if (!copy)
 		return -ENOMEM;
-	for (int i = 0; i <= level; i++)
-		copy[i] = numbers[i];
-	copy[level + 1] = numbers[level];
 	if (!ids->outer_pids && !ids->plain)
 		copy[0] = 0;
-	forest->pids[forest->n_pids] = (struct forest_pid){ns, copy};
-	ids->slots[slot] = (int)forest->n_pids;
-	return (int)forest->n_pids++;
+	forest->pids[forest->n_pids++] = (struct forest_pid){ns, copy};
+	for (int up = ns; up >= 0; up = up ? forest->nss[up].parent : -1) {
+		pid_t number = numbers[forest->nss[up].level];
+		struct slot *slot = slot_for(ids, up, number);
+
+		if (number && !slot->number)
+			*slot = (struct slot){up, number, index};
+	}
+	return index;
 }
 
 static int namespace_at(const struct forest *forest, int ns, int level)
@@ -75,13 +80,13 @@ static int namespace_at(const struct forest *forest, int ns, int level)
 
 /*
  * A session or group, by its numbers at each level of a member's namespaces: the deepest number
- * that is there is the leader's own. What the root has from outside is the nursery's.
+ * that is there names the leader, or who is known by it further inside. What the root has from
+ * outside is the nursery's.
  */
 static int shared_identity(struct identities *ids, int ns, const int32_t *numbers, size_t n,
 	const int32_t *root_numbers)
 {
 	int level = (int)n - 1;
-	size_t slot;
 
 	while (level > 0 && numbers[level] == 0)
 		level--;
@@ -94,10 +99,36 @@ static int shared_identity(struct identities *ids, int ns, const int32_t *number
 		/* Not in the tree, and the root has it too: it was inherited. */
 		if (numbers[0] == root_numbers[0] && numbers[0] != root_pid)
 			return FOREST_OUTSIDE;
-		if (!ids->plain && find(ids, 0, numbers[0], &slot) < 0)
+		if (!ids->plain && find(ids, 0, numbers[0]) < 0)
 			return FOREST_OUTSIDE;
 	}
 	return identity(ids, ns, numbers);
+}
+
+/* Dead leaders get their identities from the members that see the most of their numbers. */
+static int note_leaders(struct identities *ids)
+{
+	const Snapshot *snapshot = ids->snapshot;
+	const Process *root = snapshot->processes[0];
+	int deepest = 0;
+
+	for (size_t i = 0; i < ids->forest->n_nss; i++)
+		if (ids->forest->nss[i].level > deepest)
+			deepest = ids->forest->nss[i].level;
+	for (int level = deepest; level >= 0; level--)
+		for (size_t i = 0; i < snapshot->n_processes; i++) {
+			const Process *process = snapshot->processes[i];
+			int ns = (int)process->pid_namespace;
+
+			if (ids->forest->nss[ns].level != level)
+				continue;
+			if (shared_identity(ids, ns, process->session, process->n_session,
+				    root->session) < FOREST_OUTSIDE ||
+				shared_identity(ids, ns, process->group, process->n_group,
+					root->group) < FOREST_OUTSIDE)
+				return -ENOMEM;
+		}
+	return 0;
 }
 
 static void fill_namespaces(const Snapshot *snapshot, struct forest *forest)
@@ -107,13 +138,21 @@ static void fill_namespaces(const Snapshot *snapshot, struct forest *forest)
 
 		forest->nss[i] = (struct forest_ns){.parent = i ? from->parent : FOREST_OUTSIDE,
 			.level = i ? forest->nss[from->parent].level + 1 : 0,
-			.state = i ? FOREST_NS_EMPTY : FOREST_NS_LIVE,
+			.state = !i	       ? FOREST_NS_LIVE
+				 : from->inode ? FOREST_NS_DEAD
+					       : FOREST_NS_EMPTY,
 			.pid_max = from->pid_max,
 			.last_pid = from->last_pid};
 	}
 	forest->n_nss = snapshot->n_pid_namespaces;
+	/* A process with threads cannot have opened one, only entered one that is dead by now. */
+	for (size_t i = 0; i < snapshot->n_processes; i++)
+		if (snapshot->processes[i]->n_threads > 1)
+			forest->nss[snapshot->processes[i]->children_namespace].state =
+				FOREST_NS_DEAD;
 	for (size_t i = 0; i < snapshot->n_processes; i++)
 		forest->nss[snapshot->processes[i]->pid_namespace].state = FOREST_NS_LIVE;
+	forest->nss[0].state = FOREST_NS_LIVE;
 }
 
 /* The first thread that is alive: the one whose children a dead leader's have become. */
@@ -144,7 +183,7 @@ static int fill_process(struct identities *ids, size_t index, const int *first)
 		*task = (struct forest_task){.pid = pid,
 			.leader = leader,
 			.parent = parent,
-			.children_ns = process->children_namespace,
+			.children_ns = i == living(process) ? process->children_namespace : ns,
 			.exit_signal = (int)process->exit_signal,
 			.status = process->exit_status,
 			.zombie = process->state == REPRISE__PROCESS__STATE__ZOMBIE ||
@@ -163,20 +202,24 @@ static int fill_process(struct identities *ids, size_t index, const int *first)
 static int make_room(struct identities *ids)
 {
 	struct forest *forest = ids->forest;
-	size_t n_threads = 0;
+	size_t n_threads = 0, n_numbers = 0;
 
-	for (size_t i = 0; i < ids->snapshot->n_processes; i++)
-		n_threads += ids->snapshot->processes[i]->n_threads;
-	for (ids->size = 64; ids->size < n_threads * 6;)
+	for (size_t i = 0; i < ids->snapshot->n_processes; i++) {
+		const Process *process = ids->snapshot->processes[i];
+
+		n_threads += process->n_threads;
+		/* Its threads, and a leader of its group and of its session. */
+		n_numbers += (process->n_threads + 2) * process->n_session;
+	}
+	for (ids->size = 64; ids->size < n_numbers * 2;)
 		ids->size *= 2;
-	ids->slots = arena_alloc(ids->arena, ids->size * sizeof(int));
+	ids->slots = arena_alloc(ids->arena, ids->size * sizeof(*ids->slots));
 	forest->nss = arena_alloc(
 		ids->arena, (ids->snapshot->n_pid_namespaces + 1) * sizeof(*forest->nss));
 	forest->tasks = arena_alloc(ids->arena, (n_threads + 1) * sizeof(*forest->tasks));
 	forest->pids = arena_alloc(ids->arena, (3 * n_threads + 1) * sizeof(*forest->pids));
 	if (!ids->slots || !forest->nss || !forest->tasks || !forest->pids)
 		return -ENOMEM;
-	memset(ids->slots, 0xff, ids->size * sizeof(int));
 	return 0;
 }
 
@@ -203,6 +246,8 @@ int forest_of(struct arena *arena, const Snapshot *snapshot, bool outer_pids, st
 			result = identity(
 				&ids, (int)process->pid_namespace, process->threads[j]->pids);
 	}
+	if (result >= 0)
+		result = note_leaders(&ids);
 	for (size_t i = 0; i < snapshot->n_processes && result >= 0; i++) {
 		first[i] = (int)forest->n_tasks;
 		result = fill_process(&ids, i, first);
