@@ -36,6 +36,17 @@ static bool says(const char *text, const char *what)
 	return found && found < text + length;
 }
 
+/* The init of a pid namespace that ends waits until all others in it have been waited for. It has
+ * given its memory back by then, and nothing stops it any more. */
+static bool is_ending(struct capture *capture, pid_t tid, const char *status)
+{
+	char *place;
+
+	return !field(status, "VmSize") &&
+	       proc_read(capture->arena, tid, "wchan", &place, NULL, NULL) == 0 &&
+	       strcmp(place, "zap_pid_ns_processes") == 0;
+}
+
 static void look_at_status(struct capture *capture, struct live_process *process,
 	const struct live_thread *thread, const char *status)
 {
@@ -86,8 +97,11 @@ static int survey_thread(
 	}
 	snprintf(name, sizeof(name), "task/%d/status", thread->tid);
 	r = proc_read(capture->arena, process->pid, name, &status, NULL, NULL);
+	if (r == 0 && is_ending(capture, thread->tid, status))
+		refuse(capture->refusals, process,
+			"it is ending, and waits for others of its pid namespace to be waited for");
 	/* A thread that has ended since is none of ours any more. */
-	if (r == 0)
+	else if (r == 0)
 		look_at_status(capture, process, thread, status);
 	return r == -ENOMEM ? fail(capture->err, r, "status") : 0;
 }
