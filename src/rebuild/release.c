@@ -17,8 +17,6 @@
 
 #include "task/ptrace.h"
 
-#define STOP_SECONDS 60
-
 /*
  * The room is unmapped by a call whose instruction lies in it. An interrupt is asked for while the
  * call is being entered, so the stop comes before the instruction behind it is fetched, and it is a
@@ -37,7 +35,7 @@ static int give_room_back(struct rebuild *rebuild, struct stub *stub)
 	if (ret == 0 && ptrace(PTRACE_SYSCALL, stub->tid, NULL, 0) < 0)
 		ret = -errno;
 	if (ret == 0)
-		ret = trace_wait(stub->tid, STOP_SECONDS, &status);
+		ret = trace_wait(stub->tid, -1, &status);
 	if (ret == 0 && (!WIFSTOPPED(status) || WSTOPSIG(status) != (SIGTRAP | 0x80)))
 		ret = -EPROTO;
 	if (ret == 0)
@@ -45,7 +43,7 @@ static int give_room_back(struct rebuild *rebuild, struct stub *stub)
 	if (ret == 0)
 		ret = trace_continue(stub->tid, 0);
 	if (ret == 0)
-		ret = trace_wait(stub->tid, STOP_SECONDS, &status);
+		ret = trace_wait(stub->tid, -1, &status);
 	if (ret == 0 && (!WIFSTOPPED(status) || status >> 16 != PTRACE_EVENT_STOP))
 		ret = -EPROTO;
 	if (ret == 0)

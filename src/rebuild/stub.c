@@ -137,7 +137,7 @@ static int run_creation(struct stub *actor, pid_t *ret_child, struct reprise_err
 	for (int signal = 0;; signal = 0) {
 		ret = trace_continue(actor->tid, signal);
 		if (ret == 0)
-			ret = trace_wait(actor->tid, CREATE_SECONDS, &status);
+			ret = trace_wait(actor->tid, -1, &status);
 		if (ret < 0)
 			return fail(err, ret, "the task that creates others is lost");
 		if (!WIFSTOPPED(status))
@@ -203,7 +203,7 @@ int stub_ready(struct stub *stub, struct reprise_error *err)
 
 	if (!stub->fresh)
 		return 0;
-	ret = trace_wait(stub->tid, CREATE_SECONDS, &status);
+	ret = trace_wait(stub->tid, -1, &status);
 	if (ret == 0 && !WIFSTOPPED(status))
 		ret = -ECHILD;
 	if (ret < 0)

@@ -18,6 +18,9 @@
 #include "state/kinds.h"
 #include "state/open_file.h"
 
+/* So few are each asked for their locks, rather than the system for all there are. */
+#define FEW_PROCESSES 100
+
 /* Which processes have locks of their own, by pid. */
 struct owners {
 	bool known;
@@ -112,19 +115,34 @@ static bool seen_before(const struct descriptor_table *table, size_t at)
 	return false;
 }
 
+/* Whether it may have locks: 1, 0, or -errno. */
+static int may_own_locks(struct capture *capture, const struct live_process *process)
+{
+	struct owners *owners;
+	int error;
+
+	/* Reading /proc/locks waits for a grace period of RCU: some ten milliseconds. */
+	if (capture->tree->count <= FEW_PROCESSES)
+		return 1;
+	owners = kind_table_get(capture->arena, &capture->tables, &owners_key, sizeof(*owners));
+	error = owners ? 0 : fail(capture->err, ENOMEM, "no memory for locks");
+	if (error == 0 && !owners->known)
+		error = read_owners(capture, owners);
+	if (error < 0)
+		return error;
+	return owners->count &&
+	       bsearch(&process->pid, owners->pids, owners->count, sizeof(pid_t), by_pid) != NULL;
+}
+
 static int take(
 	struct capture *capture, struct live_process *process, struct calls *calls, Process *ret)
 {
-	struct owners *owners =
-		kind_table_get(capture->arena, &capture->tables, &owners_key, sizeof(*owners));
 	const struct descriptor_table *table = descriptor_table(process);
-	int error = owners ? 0 : fail(capture->err, ENOMEM, "no memory for locks");
+	int error = may_own_locks(capture, process);
 
-	if (error == 0 && !owners->known)
-		error = read_owners(capture, owners);
-	if (error < 0 || !owners->count ||
-		!bsearch(&process->pid, owners->pids, owners->count, sizeof(pid_t), by_pid))
+	if (error <= 0)
 		return error;
+	error = 0;
 	for (size_t i = 0; error == 0 && i < table->count; i++) {
 		const struct descriptor *item = &table->items[i];
 		char name[32], *fdinfo;
