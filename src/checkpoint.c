@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The way there: tasks -> snapshot -> image. */
 #include <errno.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "image/image.h"
 #include "restart.h"
 #include "state/capture.h"
+#include "task/one_cpu.h"
 #include "task/tree.h"
 #include "watch.h"
 
@@ -147,20 +147,6 @@ static int stop_all(struct checkpoint *checkpoint)
 	return r;
 }
 
-/* One processor for controller and tasks makes the calls in them several times faster. */
-static void stay_on_one_cpu(cpu_set_t *ret_before)
-{
-	cpu_set_t one;
-	int cpu = sched_getcpu();
-
-	CPU_ZERO(ret_before);
-	if (cpu < 0 || sched_getaffinity(0, sizeof(*ret_before), ret_before) < 0)
-		return;
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	sched_setaffinity(0, sizeof(one), &one);
-}
-
 static int run(struct checkpoint *checkpoint)
 {
 	cpu_set_t cpus;
@@ -174,12 +160,11 @@ static int run(struct checkpoint *checkpoint)
 		r = survey(checkpoint);
 	if (r < 0)
 		return r;
-	stay_on_one_cpu(&cpus);
+	one_cpu_stay(&cpus);
 	r = freeze(checkpoint);
 	if (!r)
 		r = checkpoint->stop ? stop_all(checkpoint) : go_on(checkpoint);
-	if (CPU_COUNT(&cpus))
-		sched_setaffinity(0, sizeof(cpus), &cpus);
+	one_cpu_leave(&cpus);
 	return r;
 }
 

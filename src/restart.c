@@ -3,7 +3,6 @@
 #include "restart.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -14,6 +13,7 @@
 #include "rebuild/keeper.h"
 #include "rebuild/rebuild.h"
 #include "rebuild/taken.h"
+#include "task/one_cpu.h"
 #include "watch.h"
 
 static int check_kinds(struct restore *restore)
@@ -142,20 +142,6 @@ static int wait_for_numbers(struct rebuild *rebuild, unsigned seconds)
 		text);
 }
 
-/* Calls in tasks are quick when controller and task share a processor. */
-static void stay_on_one_cpu(cpu_set_t *ret_before)
-{
-	cpu_set_t one;
-	int cpu = sched_getcpu();
-
-	CPU_ZERO(ret_before);
-	if (sched_getaffinity(0, sizeof(*ret_before), ret_before) < 0 || cpu < 0)
-		return;
-	CPU_ZERO(&one);
-	CPU_SET(cpu, &one);
-	sched_setaffinity(0, sizeof(one), &one);
-}
-
 static int make_tasks(
 	struct rebuild *rebuild, const struct reprise_watcher *watcher, struct timespec *start)
 {
@@ -199,9 +185,9 @@ static int rebuild_image(struct rebuild *rebuild, const struct image *image,
 	if (ret == 0) {
 		cpu_set_t before;
 
-		stay_on_one_cpu(&before);
+		one_cpu_stay(&before);
 		ret = make_tasks(rebuild, options->watcher, &start);
-		sched_setaffinity(0, sizeof(before), &before);
+		one_cpu_leave(&before);
 	}
 	if (ret < 0)
 		rebuild_undo(rebuild);
