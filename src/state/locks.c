@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 
 #include "base/cleanup.h"
+#include "state/files_table.h"
 #include "state/kinds.h"
 #include "state/open_file.h"
 
@@ -151,7 +152,8 @@ static int take(
 		if (!S_ISREG(item->description->st.st_mode) || seen_before(table, i))
 			continue;
 		snprintf(name, sizeof(name), "fdinfo/%d", item->number);
-		error = proc_read(capture->arena, process->pid, name, &fdinfo, &size, capture->err);
+		error = proc_read(
+			capture->arena, live_tid(process), name, &fdinfo, &size, capture->err);
 		if (error == 0)
 			error = take_locks(capture, fdinfo, true, item->description, item->number,
 				&ret->locks, &ret->n_locks);
