@@ -9,6 +9,7 @@
 #include <reprise.h>
 
 #include "base/cleanup.h"
+#include "base/limits.h"
 #include "image/image.h"
 #include "restart.h"
 #include "state/capture.h"
@@ -174,6 +175,7 @@ int reprise_checkpoint(pid_t root, const char *dir,
 	_cleanup_arena_ struct arena *arena = arena_new();
 	struct checkpoint checkpoint = {.root = root, .dir = dir, .err = err, .arena = arena};
 	struct reprise_error own = {0};
+	struct rlimit limit;
 	int r;
 
 	if (!err)
@@ -185,9 +187,11 @@ int reprise_checkpoint(pid_t root, const char *dir,
 	checkpoint.stop = options && options->stop;
 	checkpoint.watcher = options ? options->watcher : NULL;
 	clock_gettime(CLOCK_MONOTONIC, &checkpoint.start);
+	limit = descriptor_limit_raise();
 	r = run(&checkpoint);
 	tree_free(checkpoint.found);
 	tree_free(checkpoint.tree);
 	image_writer_free(checkpoint.writer);
+	descriptor_limit_restore(&limit);
 	return r;
 }

@@ -4,11 +4,11 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/limits.h"
 #include "rebuild/forest_of.h"
 #include "rebuild/keeper.h"
 #include "rebuild/rebuild.h"
@@ -198,17 +198,6 @@ static int rebuild_image(struct rebuild *rebuild, const struct image *image,
 	return ret;
 }
 
-/* A task more than descriptors allow would fail late: as many as may be. */
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
-		limit.rlim_cur = limit.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
-
 /* One try, in a pid namespace of its own where that is asked for. */
 static int try_once(const struct image *image, const struct reprise_restart_options *options,
 	pid_t *ret_root, struct reprise_error *err)
@@ -257,6 +246,7 @@ int reprise_restart(const char *dir, const struct reprise_restart_options *optio
 	static const struct reprise_restart_options defaults = {.size = sizeof(defaults)};
 	struct reprise_error ignored = {0};
 	struct image *image = NULL;
+	struct rlimit limit;
 	int ret = 0;
 
 	if (!err)
@@ -266,7 +256,7 @@ int reprise_restart(const char *dir, const struct reprise_restart_options *optio
 		options = &defaults;
 	if (options->size != sizeof(*options))
 		return fail(err, EINVAL, "options of another version of the library");
-	raise_descriptor_limit();
+	limit = descriptor_limit_raise();
 	ret = image_read(dir, true, &image, err);
 	error_phase(err, ret < 0 ? "image" : "");
 	if (ret == 0)
@@ -280,5 +270,6 @@ int reprise_restart(const char *dir, const struct reprise_restart_options *optio
 		ret = 0;
 	}
 	image_free(image);
+	descriptor_limit_restore(&limit);
 	return ret;
 }
