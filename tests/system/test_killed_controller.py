@@ -13,7 +13,7 @@ import time
 
 from conftest import LIMIT, PROGRAMS, REPRISE, poll
 
-KILLS = int(os.environ.get("REPRISE_KILLS", "300"))
+KILLS = int(os.environ.get("REPRISE_KILLS", "1000"))
 # On a machine that is ten times slower fewer will do, unless they were asked for.
 SECONDS = 1e9 if "REPRISE_KILLS" in os.environ else 90
 SEED = int(os.environ.get("REPRISE_SEED", "1"))
