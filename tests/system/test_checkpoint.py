@@ -126,6 +126,7 @@ def test_stopped_tasks_stay_stopped(frame):
     box = frame.start(["bash", "-c", "sleep 100000 & sleep 100000 & kill -STOP $!; echo up; wait"])
     frame.wait_text("up")
     stopped = poll(lambda: [p for p in children_of(box.pid) if fields_of(p)["State"][0] == "T"])[0]
+    poll(lambda: all(p == stopped or fields_of(p)["Name"] == ["sleep"] for p in children_of(box.pid)))
     before = describe(box.pid)
     for i in range(3):
         frame.run([REPRISE, "checkpoint", str(box.pid), str(frame.path / f"image{i}")])

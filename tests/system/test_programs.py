@@ -168,10 +168,13 @@ def test_openssl(frame):
 
 
 def position(pid, frame):
-    for fd in os.listdir(f"/proc/{pid}/fd"):
-        if os.readlink(f"/proc/{pid}/fd/{fd}") == str(frame.path / "input"):
-            with open(f"/proc/{pid}/fdinfo/{fd}") as f:
-                return int(f.readline().split()[1])
+    try:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            if os.readlink(f"/proc/{pid}/fd/{fd}") == str(frame.path / "input"):
+                with open(f"/proc/{pid}/fdinfo/{fd}") as f:
+                    return int(f.readline().split()[1])
+    except OSError:  # it has just closed one
+        pass
     return 0
 
 

@@ -108,7 +108,7 @@ END_TEST
 
 /* Pages 1, 2 and 5 of a private area have content; page 7 is the zero page. */
 static void check_scan(int (*scan)(int, uint64_t, uint64_t, struct page_runs *, struct page_runs *),
-	bool knows_zero)
+	bool may_know_zero)
 {
 	char *memory =
 		mmap(NULL, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -120,7 +120,9 @@ static void check_scan(int (*scan)(int, uint64_t, uint64_t, struct page_runs *, 
 	memory[PAGE] = memory[2 * PAGE] = memory[5 * PAGE] = 1;
 	ck_assert_int_eq(*(volatile char *)(memory + 7 * PAGE), 0);
 	ck_assert_int_eq(scan(fd, start, start + 16 * PAGE, &runs, &guards), 0);
-	ck_assert_uint_eq(runs.count, knows_zero ? 2 : 3);
+	/* Not every kernel's PAGEMAP_SCAN tells the zero page. */
+	ck_assert_uint_le(runs.count, 3);
+	ck_assert_uint_ge(runs.count, may_know_zero ? 2 : 3);
 	ck_assert_uint_eq(runs.items[0].start, start + PAGE);
 	ck_assert_uint_eq(runs.items[0].end, start + 3 * PAGE);
 	ck_assert_uint_eq(runs.items[1].start, start + 5 * PAGE);
