@@ -3,7 +3,8 @@
 import os
 import subprocess
 
-from conftest import REPRISE, Container, describe, exists, fields_of, parents, poll, tree_of
+from conftest import (REPRISE, Container, children_of, describe, exists, fields_of, parents, poll,
+                      tree_of)
 
 
 def test_one_process_goes_on(frame):
@@ -64,6 +65,19 @@ def test_taken_pid_is_said_before_anything(frame):
     assert done.returncode == 1
     assert f"{box.pid} (counter)" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_all_taken_pids_are_said_in_one_line(frame):
+    box = frame.plain(["bash", "-c", "for i in 1 2 3 4; do sleep 100000 & done; echo up; wait"])
+    frame.wait_text("up\n")
+    poll(lambda: [fields_of(p)["Name"] for p in children_of(box.pid)] == [["sleep"]] * 4)
+    image = box.checkpoint(stop=False)
+    before = tree_of(box.pid)
+    done = frame.restart(image, ok=False)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    for pid in before:
+        assert f"{pid} ({fields_of(pid)['Name'][0]})" in done.stderr, done.stderr
+    assert tree_of(box.pid) == before
 
 
 def test_foreground_passes_signals_and_exit_status(frame):
@@ -141,3 +155,24 @@ def test_copies_of_one_image_side_by_side(frame):
     wanted = describe(box.pid)
     copies = [frame.restart(image) for _ in range(3)]
     assert [describe(copy.pid) for copy in copies] == [wanted] * 3
+
+
+def test_different_images_at_once(frame):
+    """Restarts that run at the same time choose no pid that another has just taken."""
+    count = 4
+    boxes = [frame.start(["bash", "-c", f"for i in {{1..{n + 5}}}; do sleep 100000 & done; wait"])
+             for n in range(count)]
+    wanted, images = [], []
+    for n, box in enumerate(boxes):
+        poll(lambda: [fields_of(p)["Name"] for p in children_of(box.pid)] == [["sleep"]] * (n + 5))
+        wanted.append(describe(box.pid))
+        images.append(box.checkpoint(name=f"image{n}"))
+    files = [frame.path / f"pidfile{n}" for n in range(count)]
+    running = [subprocess.Popen([REPRISE, "restart", "-d", "--pidfile", str(file), str(image)],
+                                stdin=subprocess.DEVNULL, start_new_session=True)
+               for image, file in zip(images, files)]
+    codes = [one.wait(120) for one in running]
+    back = [Container(frame, int(file.read_text())) for file in files if file.exists()]
+    frame.containers.extend(back)
+    assert codes == [0] * count
+    assert [describe(box.pid) for box in back] == wanted
