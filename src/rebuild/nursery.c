@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -66,14 +67,21 @@ static uint32_t *ready_flag(uint64_t room)
 	return (uint32_t *)(room + ROOM_SIZE - sizeof(uint32_t));
 }
 
-/* Only system calls from here on: the caller may have other threads. */
-static _Noreturn void wait_to_be_taken(uint64_t room)
+/*
+ * Only system calls from here on: the caller may have other threads. A controller that ends before
+ * the first of them sends no signal for its death; its pidfd tells of that at any time.
+ */
+static _Noreturn void wait_to_be_taken(uint64_t room, int pidfd)
 {
+	struct pollfd controller = {.fd = pidfd, .events = POLLIN};
+
 	syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	syscall(SYS_mprotect, room, ROOM_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC);
 	__atomic_store_n(ready_flag(room), 1, __ATOMIC_RELEASE);
+	while (syscall(SYS_ppoll, &controller, 1, NULL, NULL, 0) != 1)
+		;
 	for (;;)
-		syscall(SYS_pause);
+		syscall(SYS_exit_group, 1);
 }
 
 static int take(struct rebuild *rebuild, struct stub *stub)
@@ -230,7 +238,7 @@ int nursery_start(struct rebuild *rebuild)
 		return fail(rebuild->err, errno, "cannot open a pidfd");
 	child = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 	if (child == 0)
-		wait_to_be_taken(rebuild->restore.room);
+		wait_to_be_taken(rebuild->restore.room, pidfd);
 	if (child < 0)
 		return fail(rebuild->err, errno, "cannot create the first task");
 	stub->tid = (pid_t)child;
