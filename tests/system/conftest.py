@@ -234,7 +234,17 @@ class Frame:
             except (AssertionError, subprocess.TimeoutExpired):
                 pass
             os.close(container.pidfd)
+        # Orphans of a tree that was no pid namespace have come to this process, the subreaper.
+        poll(self.end_orphans)
+
+    def end_orphans(self):
+        """Ends the children that no container holds; whether none is left."""
+        held = {c.holder.pid for c in self.containers if c.holder}
+        left = [child for child in children_of(os.getpid()) if child not in held]
+        for child in left:
+            os.kill(child, signal.SIGKILL)  # the number is its own until it is reaped here
         self.reap()
+        return not left
 
 
 @pytest.fixture(scope="session", autouse=True)
