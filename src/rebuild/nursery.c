@@ -89,7 +89,8 @@ static int take(struct rebuild *rebuild, struct stub *stub)
 	const struct restore *restore = &rebuild->restore;
 	unsigned long options = PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK |
 				PTRACE_O_TRACECLONE | PTRACE_O_TRACESYSGOOD;
-	int status, ret = trace_seize(stub->tid, options);
+	struct user_regs_struct *start = arena_alloc(rebuild->arena, sizeof(*start));
+	int status, ret = start ? trace_seize(stub->tid, options) : -ENOMEM;
 
 	if (ret < 0)
 		return fail(rebuild->err, ret, "cannot trace the first task");
@@ -102,7 +103,7 @@ static int take(struct rebuild *rebuild, struct stub *stub)
 	if (ret == 0 && !WIFSTOPPED(status))
 		ret = -ECHILD;
 	if (ret == 0)
-		ret = trace_set_mask(stub->tid, ~(1ULL << (SIGURG - 1)));
+		ret = trace_get_registers(stub->tid, start);
 	if (ret < 0)
 		return fail(rebuild->err, ret, "the first task is lost");
 	stub->hand = (struct hand){.tid = stub->tid,
@@ -112,9 +113,11 @@ static int take(struct rebuild *rebuild, struct stub *stub)
 		.room_size = restore->room_size - CODE_SIZE,
 		/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
 		.local = (void *)(restore->room + CODE_SIZE),
-		.shared = true};
+		.shared = true,
+		.ends_by_fault = true,
+		.start = start};
 	stub->hand.own_tid = stub->hand.own_tgid = stub->tid;
-	return 0;
+	return hand_ready(&stub->hand, rebuild->err);
 }
 
 static void clean_signals(struct calls *calls)

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "state/kinds.h"
 #include "task/ptrace.h"
 
 /*
@@ -73,7 +74,8 @@ static int prepare_stub(struct rebuild *rebuild, struct stub *stub)
 	char name[256];
 	int ret = stub_ready(stub, rebuild->err);
 
-	if (ret == 0 && stub->leader->unmapper == stub)
+	/* The others have left it for good. */
+	if (ret == 0 && stub_speaks(stub) && !stub->left_room)
 		ret = give_room_back(rebuild, stub);
 	if (ret == 0)
 		ret = give_registers(stub);
@@ -84,23 +86,12 @@ static int prepare_stub(struct rebuild *rebuild, struct stub *stub)
 	return 0;
 }
 
-/* One thread of each process unmaps the room, after the others have left it for good. */
-static void choose_unmappers(struct rebuild *rebuild)
-{
-	for (size_t i = rebuild->plan->n_tasks; i-- > 0;) {
-		struct stub *stub = rebuild->stubs[i];
-
-		if (!stub->gone && !stub->leader->unmapper)
-			stub->leader->unmapper = stub;
-	}
-}
-
 int rebuild_release(struct rebuild *rebuild)
 {
 	int ret = 0;
 
-	choose_unmappers(rebuild);
-	for (size_t i = 0; i < rebuild->plan->n_tasks && ret == 0; i++)
+	/* Backwards: of a process the thread that speaks for it comes last. */
+	for (size_t i = rebuild->plan->n_tasks; i-- > 0 && ret == 0;)
 		if (!rebuild->stubs[i]->gone)
 			ret = prepare_stub(rebuild, rebuild->stubs[i]);
 	if (ret < 0)

@@ -40,31 +40,63 @@ static int run_kinds(struct rebuild *rebuild, struct stub *stub, hook_of of, str
 	return 0;
 }
 
-static int in_stub(struct rebuild *rebuild, struct stub *stub, hook_of of, bool last)
+static bool is_zombie(const struct stub *stub)
 {
-	struct calls calls;
-	char name[256];
-	int ret = calls_begin(&calls, &stub->hand, false, rebuild->err);
+	return stub->process->state == REPRISE__PROCESS__STATE__ZOMBIE;
+}
 
-	if (ret == 0)
-		ret = run_kinds(rebuild, stub, of, &calls);
-	if (ret == 0 && last && stub_speaks(stub))
-		calls_must(&calls, "cannot let go of the controller", SYS_close,
-			(uint64_t)rebuild->restore.controller_fd, 0, 0, 0, 0, 0);
-	/* A thread that created others last stands in the middle of that call: it leaves it. */
-	else if (ret == 0 && last)
-		calls_may(&calls, SYS_getpid, 0, 0, 0, 0, 0, 0);
-	if (ret == 0)
-		ret = calls_run(&calls);
-	calls_end(&calls);
+static int say_stub(struct rebuild *rebuild, const struct stub *stub, int ret)
+{
+	char name[256];
+
 	if (ret < 0)
 		error_task(rebuild->err, "%s", stub_name(stub, name, sizeof(name)));
 	return ret;
 }
 
-static bool is_zombie(const struct stub *stub)
+/* A leader speaks for its process too: all of it in one batch. */
+static int restore_in(struct rebuild *rebuild, struct stub *stub)
 {
-	return stub->process->state == REPRISE__PROCESS__STATE__ZOMBIE;
+	struct calls calls;
+	int ret = calls_begin(&calls, &stub->hand, false, rebuild->err);
+
+	if (ret == 0 && stub->leader == stub && !is_zombie(stub))
+		ret = run_kinds(rebuild, stub, hook_restore, &calls);
+	if (ret == 0)
+		ret = run_kinds(rebuild, stub, hook_thread, &calls);
+	if (ret == 0)
+		ret = calls_run(&calls);
+	calls_end(&calls);
+	return say_stub(rebuild, stub, ret);
+}
+
+/* The last thread of its process lets go of what all stubs have: the controller's pidfd and the
+ * room. Where a fault is no way to stop, the room is given back later (release.c). */
+static int finish_in(struct rebuild *rebuild, struct stub *stub)
+{
+	const struct restore *restore = &rebuild->restore;
+	bool speaks = stub_speaks(stub), last = speaks && stub->hand.ends_by_fault;
+	struct calls calls;
+	int ret = calls_begin(&calls, &stub->hand, false, rebuild->err);
+
+	if (ret == 0)
+		ret = run_kinds(rebuild, stub, hook_finish, &calls);
+	if (ret == 0)
+		ret = calls_reserve(&calls, 2, 0);
+	if (ret == 0 && speaks)
+		calls_must(&calls, "cannot let go of the controller", SYS_close,
+			(uint64_t)restore->controller_fd, 0, 0, 0, 0, 0);
+	/* A thread that created others last stands in the middle of that call: it leaves it. */
+	else if (ret == 0)
+		calls_may(&calls, SYS_getpid, 0, 0, 0, 0, 0, 0);
+	if (ret == 0 && last)
+		calls_must(&calls, "cannot give back the memory to drive it with", SYS_munmap,
+			restore->room, restore->room_size, 0, 0, 0, 0);
+	if (ret == 0)
+		ret = last ? calls_run_last(&calls) : calls_run(&calls);
+	calls_end(&calls);
+	stub->left_room = ret == 0 && last;
+	return say_stub(rebuild, stub, ret);
 }
 
 int rebuild_state(struct rebuild *rebuild)
@@ -79,10 +111,8 @@ int rebuild_state(struct rebuild *rebuild)
 		struct stub *leader = rebuild->restore.leaders[i];
 		size_t threads = leader->process->n_threads;
 
-		if (!is_zombie(leader))
-			ret = in_stub(rebuild, leader, hook_restore, false);
 		for (size_t j = 0; j < threads && ret == 0; j++)
-			ret = in_stub(rebuild, rebuild->stubs[task + j], hook_thread, false);
+			ret = restore_in(rebuild, rebuild->stubs[task + j]);
 		task += threads;
 		watch_progress(
 			rebuild->watcher, "restore", i + 1, rebuild->restore.snapshot->n_processes);
@@ -99,7 +129,7 @@ int rebuild_finish_state(struct rebuild *rebuild)
 
 		if (stub->gone || is_zombie(stub))
 			continue;
-		ret = in_stub(rebuild, stub, hook_finish, true);
+		ret = finish_in(rebuild, stub);
 		if (ret < 0)
 			return ret;
 	}

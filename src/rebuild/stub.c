@@ -187,7 +187,6 @@ int stub_create(struct rebuild *rebuild, struct stub *actor, struct stub *subjec
 	subject->tid = child;
 	subject->hand = actor->hand;
 	subject->hand.tid = child;
-	subject->hand.stop_signals = 0;
 	subject->hand.own_tid = flags & CLONE_NEWPID ? 1 : nr_pids ? pids[nr_pids - 1] : 0;
 	if (!subject->hand.own_tid)
 		subject->hand.own_tid = own_number(child);

@@ -67,15 +67,12 @@ static int flush(struct filler *filler)
 	iov = calls_data(calls, filler->iov, (size_t)filler->parts * sizeof(struct iovec));
 	read = calls_must(calls, "cannot read memory from the image", SYS_preadv,
 		(uint64_t)filler->number, iov, (uint64_t)filler->parts, filler->offset, 0, 0);
-	if (calls_run(calls) < 0)
-		return calls->failed;
-	if ((uint64_t)calls_result(calls, read) != filler->bytes)
-		return fail(
-			filler->restore->err, EIO, "the page file of the image ended too early");
+	calls_expect(
+		calls, read, (int64_t)filler->bytes, "the page file of the image ended too early");
 	filler->offset += filler->bytes;
 	filler->bytes = 0;
 	filler->parts = 0;
-	return 0;
+	return calls->failed;
 }
 
 static int read_run(struct filler *filler, uint64_t start, uint64_t size, uint64_t offset)

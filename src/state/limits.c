@@ -76,16 +76,41 @@ static int limits_check(struct restore *restore)
 	return 0;
 }
 
+/* This program's limits, which its stubs have too: read once. */
+struct own_limits {
+	bool known;
+	struct rlimit limits[RLIM_NLIMITS];
+};
+
+static const char own_key;
+
+static const struct own_limits *own_limits(struct restore *restore)
+{
+	struct own_limits *own =
+		kind_table_get(restore->arena, &restore->tables, &own_key, sizeof(*own));
+
+	if (!own || own->known)
+		return own;
+	for (int i = 0; i < RLIM_NLIMITS; i++)
+		if (getrlimit((__rlimit_resource_t)i, &own->limits[i]) < 0)
+			return NULL;
+	own->known = true;
+	return own;
+}
+
 static int limits_restore(struct restore *restore, struct stub *stub, struct calls *calls)
 {
 	const Limits *limits = stub->process->limits;
+	const struct own_limits *own = own_limits(restore);
 
+	if (!own)
+		return fail(restore->err, ENOMEM, "limits");
 	for (size_t i = 0; limits && i < limits->n_soft && i < RLIM_NLIMITS; i++) {
-		struct rlimit value = {limits->soft[i], limits->hard[i]}, own;
+		struct rlimit value = {limits->soft[i], limits->hard[i]};
 
-		/* Stubs have this program's limits, but as many descriptors as may be. */
-		if (i != RLIMIT_NOFILE && getrlimit((__rlimit_resource_t)i, &own) == 0 &&
-			own.rlim_cur == value.rlim_cur && own.rlim_max == value.rlim_max)
+		/* Stubs may have more descriptors than this program. */
+		if (i != RLIMIT_NOFILE && own->limits[i].rlim_cur == value.rlim_cur &&
+			own->limits[i].rlim_max == value.rlim_max)
 			continue;
 		if (calls_reserve(calls, 1, sizeof(value)))
 			return calls->failed;

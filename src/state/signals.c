@@ -180,26 +180,34 @@ static uint64_t numbers_of(PendingSignal **pending, size_t count)
 	return numbers;
 }
 
+static bool ignores(const Signals *signals, int number)
+{
+	return signals && (size_t)number <= signals->n_actions &&
+	       signals->actions[number - 1]->handler == (uintptr_t)SIG_IGN;
+}
+
 /*
- * The signal with which calls end is not blocked while they run: none that is to be pending. All
- * threads of a process come to the same one.
+ * The signals with which calls end are not blocked while they run: none that is to be pending. All
+ * threads of a process come to the same ones. A fault while SIGSEGV is ignored would reset that.
  */
 static int change_end_signal(struct restore *restore, struct stub *stub)
 {
 	const Process *process = stub->process;
+	struct hand *hand = &stub->hand;
 	uint64_t pending = 0;
-	int number = stub->hand.end_signal;
+	bool faults;
 
 	if (process->signals)
 		pending = numbers_of(process->signals->pending, process->signals->n_pending);
 	for (size_t i = 0; i < process->n_threads; i++)
 		pending |= numbers_of(process->threads[i]->pending, process->threads[i]->n_pending);
-	if (!(pending >> (number - 1) & 1))
+	faults = !(pending >> (SIGSEGV - 1) & 1) && !ignores(process->signals, SIGSEGV);
+	if (!(pending >> (hand->end_signal - 1) & 1) && faults)
 		return 0;
-	for (number = NR_SIGNALS; number > SIGWINCH && pending >> (number - 1) & 1;)
-		number--;
-	stub->hand.end_signal = number;
-	return hand_ready(&stub->hand, restore->err);
+	hand->ends_by_fault = faults;
+	for (int number = NR_SIGNALS; pending >> (hand->end_signal - 1) & 1 && number > SIGWINCH;)
+		hand->end_signal = number--;
+	return hand_ready(hand, restore->err);
 }
 
 static int signals_restore_thread(struct restore *restore, struct stub *stub, struct calls *calls)

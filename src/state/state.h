@@ -57,10 +57,10 @@ struct stub {
 	int pidfd;		/* of the thread group; -1 for other threads */
 	const Process *process; /* NULL: a ghost */
 	const Thread *thread;
-	struct stub *leader;   /* itself for a leader */
-	bool fresh;	       /* created, its first stop not waited for yet */
-	bool gone;	       /* has ended, and its tracer knows */
-	struct stub *unmapper; /* of a leader: the thread that gives the hands' room back, last */
+	struct stub *leader; /* itself for a leader */
+	bool fresh;	     /* created, its first stop not waited for yet */
+	bool gone;	     /* has ended, and its tracer knows */
+	bool left_room;	     /* its process has given the hands' room back */
 	struct stub_spaces spaces;
 	struct hand hand;
 	void *notes[16]; /* as in live_process, by kind */

@@ -42,8 +42,12 @@ static struct call_record *records(const struct calls *calls)
 
 int hand_ready(struct hand *hand, struct reprise_error *err)
 {
-	int r = trace_set_mask(hand->tid, ~(1ULL << (hand->end_signal - 1)));
+	uint64_t open = 1ULL << (hand->end_signal - 1);
+	int r;
 
+	if (hand->ends_by_fault)
+		open |= 1ULL << (SIGSEGV - 1);
+	r = trace_set_mask(hand->tid, ~open);
 	return r < 0 ? fail(err, r, "cannot block signals") : 0;
 }
 
@@ -52,16 +56,16 @@ int hand_ready(struct hand *hand, struct reprise_error *err)
 int calls_begin(struct calls *calls, struct hand *hand, bool keep, struct reprise_error *err)
 {
 	*calls = (struct calls){.hand = hand, .err = err, .keep = keep};
-	calls->labels = malloc((max_records(hand) + 1) * sizeof(*calls->labels));
-	if (!calls->labels)
+	calls->notes = malloc((max_records(hand) + 1) * sizeof(*calls->notes));
+	if (!calls->notes)
 		calls->failed = fail(err, ENOMEM, "no memory for calls");
 	return calls->failed;
 }
 
 void calls_end(struct calls *calls)
 {
-	free(calls->labels);
-	calls->labels = NULL;
+	free(calls->notes);
+	calls->notes = NULL;
 }
 
 static int failed(struct calls *calls, int code, const char *what)
@@ -123,7 +127,7 @@ static size_t add(struct calls *calls, const char *what, long number, const uint
 	memcpy(record->args, args, sizeof(record->args));
 	record->result = NOT_RUN;
 	record->must = what != NULL;
-	calls->labels[calls->count] = what;
+	calls->notes[calls->count] = (struct call_note){.what = what};
 	calls->data_open = false;
 	return calls->count++;
 }
@@ -142,6 +146,14 @@ size_t calls_may(struct calls *calls, long number, uint64_t a, uint64_t b, uint6
 	const uint64_t args[6] = {a, b, c, d, e, f};
 
 	return add(calls, NULL, number, args);
+}
+
+void calls_expect(struct calls *calls, size_t index, int64_t result, const char *otherwise)
+{
+	if (calls->failed || index >= calls->count)
+		return;
+	calls->notes[index].expected = result;
+	calls->notes[index].otherwise = otherwise;
 }
 
 /* Aligned room for data: NULL on failure. */
@@ -214,7 +226,7 @@ int64_t calls_result(const struct calls *calls, size_t index)
 /* ---- running ---- */
 
 /* Lets the thread run until its end signal. */
-static int hand_run(struct hand *hand, struct reprise_error *err)
+static int hand_run(struct hand *hand, bool last, struct reprise_error *err)
 {
 	int signal = 0;
 
@@ -237,6 +249,8 @@ static int hand_run(struct hand *hand, struct reprise_error *err)
 		signal = WSTOPSIG(status);
 		if (signal == SIGSTOP)
 			continue; /* delivered: becomes a group stop */
+		if (last && signal == SIGSEGV)
+			return 0;
 		if (signal != hand->end_signal)
 			return fail(err, EIO, "calls in the task ended with signal %d", signal);
 		r = arch_at_end(hand);
@@ -273,7 +287,16 @@ static int carry(struct calls *calls, bool back)
 	return 0;
 }
 
-static int run_batch(struct calls *calls)
+/* Where calls start: the registers that are not theirs are the thread's, or no matter. */
+static int start_registers(const struct hand *hand, arch_registers *ret)
+{
+	if (!hand->start)
+		return trace_get_registers(hand->tid, ret);
+	*ret = *hand->start;
+	return 0;
+}
+
+static int run_batch(struct calls *calls, bool last)
 {
 	struct hand *hand = calls->hand;
 	arch_registers regs = {0};
@@ -282,7 +305,7 @@ static int run_batch(struct calls *calls)
 	records(calls)[calls->count].number = -1;
 	if (!hand->shared && (r = carry(calls, false)) < 0)
 		return r;
-	r = trace_get_registers(hand->tid, &regs);
+	r = start_registers(hand, &regs);
 	if (!r) {
 		arch_set_batch(&regs, hand);
 		r = trace_set_registers(hand->tid, &regs);
@@ -291,26 +314,43 @@ static int run_batch(struct calls *calls)
 		hand->lost = hand->lost || r == -ESRCH;
 		return fail(calls->err, r, "cannot set the task's registers");
 	}
-	r = hand_run(hand, calls->err);
+	r = hand_run(hand, last, calls->err);
 	if (r < 0)
 		return r;
 	return hand->shared ? 0 : carry(calls, true);
 }
 
-int calls_run(struct calls *calls)
+static int check_record(struct calls *calls, size_t index)
+{
+	const struct call_record *record = &records(calls)[index];
+	const struct call_note *note = &calls->notes[index];
+
+	if (note->what && is_error(record->result))
+		return fail(calls->err, (int)-record->result, "%s", note->what);
+	if (note->otherwise && record->result != note->expected)
+		return fail(calls->err, EIO, "%s", note->otherwise);
+	return 0;
+}
+
+static int run(struct calls *calls, bool last)
 {
 	if (calls->failed || calls->ran || !calls->count)
 		return calls->failed;
-	calls->failed = run_batch(calls);
+	calls->failed = run_batch(calls, last);
 	calls->ran = true;
-	for (size_t i = 0; i < calls->count && !calls->failed; i++) {
-		const struct call_record *record = &records(calls)[i];
-
-		if (record->must && is_error(record->result))
-			calls->failed =
-				fail(calls->err, (int)-record->result, "%s", calls->labels[i]);
-	}
+	for (size_t i = 0; i < calls->count && !calls->failed; i++)
+		calls->failed = check_record(calls, i);
 	return calls->failed;
+}
+
+int calls_run(struct calls *calls)
+{
+	return run(calls, false);
+}
+
+int calls_run_last(struct calls *calls)
+{
+	return run(calls, true);
 }
 
 int64_t calls_one(struct hand *hand, struct reprise_error *err, long number, uint64_t a, uint64_t b,
@@ -329,7 +369,7 @@ int64_t calls_one(struct hand *hand, struct reprise_error *err, long number, uin
 		hand->lost = hand->lost || r == -ESRCH;
 		return fail(err, r, "cannot set the task's registers");
 	}
-	r = hand_run(hand, err);
+	r = hand_run(hand, false, err);
 	if (r < 0)
 		return r;
 	r = trace_get_registers(hand->tid, &regs);

@@ -111,6 +111,43 @@ def test_thread(frame):
     assert "mutex: EOWNERDEAD" in out and "handler on stack 1" in out
 
 
+FAULTS = """
+import os, signal, sys, time
+how, number = sys.argv[1], signal.SIGSEGV
+if how == "ignored":
+    signal.signal(number, signal.SIG_IGN)
+if how == "caught":
+    signal.signal(number, lambda *_: print("caught", flush=True))
+if how in ("blocked", "pending"):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+if how == "pending":
+    os.kill(os.getpid(), number)
+print("ready", flush=True)
+while not os.path.exists("go"):
+    time.sleep(0.01)
+if how == "pending":
+    print("waited for", signal.sigwait([number]), flush=True)
+print("end", flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["default", "ignored", "caught", "blocked", "pending"])
+def test_what_is_done_with_faults(frame, how):
+    """A stub's last call ends in a fault: nothing of that may be seen by the program."""
+    (frame.path / "faults.py").write_text(FAULTS)
+    box = frame.start(["/usr/bin/python3", "faults.py", how], cwd=frame.path)
+    frame.wait_text("ready\n")
+    keys = ("SigPnd", "ShdPnd", "SigBlk", "SigIgn", "SigCgt")
+    before = {key: fields_of(box.pid)[key] for key in keys}
+    assert before["ShdPnd"] == ["0000000000000400" if how == "pending" else "0" * 16]
+    for number in range(2):
+        box = frame.restart(box.checkpoint(f"image{number}"))
+        assert {key: fields_of(box.pid)[key] for key in keys} == before
+    (frame.path / "go").touch()
+    box.wait_gone()
+    assert frame.text() == "ready\n" + ("waited for 11\n" if how == "pending" else "") + "end\n"
+
+
 def test_timers(frame):
     same(frame, [frame.program("exec_timers")], times=2)
 
