@@ -25,6 +25,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/parent.h"
 
 #ifndef PR_TIMER_CREATE_RESTORE_IDS
 #define PR_TIMER_CREATE_RESTORE_IDS 77
@@ -83,10 +84,11 @@ static int probe_chosen_pids(void)
 /* A child that waits to be looked at. */
 static pid_t start_sleeper(void)
 {
-	pid_t pid = fork();
+	_cleanup_close_ int self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	pid_t pid = self < 0 ? -1 : fork();
 
 	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		end_with_parent(self);
 		for (;;)
 			pause();
 	}

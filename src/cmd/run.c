@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/error.h"
+#include "base/parent.h"
 #include "cmd/cmd.h"
 
 #define USAGE "reprise run [--pids LIST] [--namespaces N] -- COMMAND [ARGUMENT...]"
@@ -148,6 +149,7 @@ static int fail_to_start(const struct run *run)
 static int descend(const struct run *run, int left)
 {
 	bool first = left == 1 && run->num_pids > 0 && run->pids[run->num_pids - 1] == 1;
+	_cleanup_close_ int self = -1;
 	int status;
 	pid_t pid;
 
@@ -159,11 +161,12 @@ static int descend(const struct run *run, int left)
 		run->ending->known = true;
 		return 0;
 	}
-	pid = clone_extended(SIGCHLD | CLONE_NEWPID, 0, NULL, NULL, NULL, NULL);
+	self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	pid = self < 0 ? -1 : clone_extended(SIGCHLD | CLONE_NEWPID, 0, NULL, NULL, NULL, NULL);
 	if (pid < 0)
 		return fail_to_start(run);
 	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		end_with_parent(self);
 		_exit(descend(run, left - 1));
 	}
 	status = stay(pid);

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import time
 
-from conftest import LIMIT, REPRISE, Container, describe, poll, tree_of
+import pytest
+from conftest import LIMIT, REPRISE, Container, describe, exists, fields_of, poll, tree_of
 
 KILLS = int(os.environ.get("REPRISE_KILLS", "200"))
 SEED = int(os.environ.get("REPRISE_SEED", "1"))
@@ -91,3 +92,55 @@ def test_killed_at_random_moments(frame):
     # The image is as good as ever.
     back = frame.restart(image)
     assert isinstance(back, Container) and describe(back.pid) == wanted
+
+
+LATE = """
+#define _GNU_SOURCE
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int prctl(int option, ...)
+{
+	unsigned long a[4];
+	va_list list;
+	va_start(list, option);
+	for (int i = 0; i < 4; i++)
+		a[i] = va_arg(list, unsigned long);
+	if (option == PR_SET_PDEATHSIG) {
+		fclose(fopen("asks", "w"));
+		while (access("go", F_OK) < 0)
+			usleep(1000);
+	}
+	return syscall(SYS_prctl, option, a[0], a[1], a[2], a[3]);
+}
+long ptrace(int request, ...)
+{
+	for (;;)
+		pause();
+}
+"""
+
+
+@pytest.mark.parametrize("words", [["check"], ["run", "--namespaces", "1", "--", "sleep", "100000"]],
+                         ids=["check", "run"])
+def test_a_parent_that_ends_before_the_child_asks_for_its_signal(frame, words):
+    (frame.path / "late.c").write_text(LATE)
+    frame.run(["gcc", "-shared", "-fPIC", "-o", str(frame.path / "late.so"), str(frame.path / "late.c")])
+    parent = subprocess.Popen([REPRISE, *words], cwd=str(frame.path), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                              env={**os.environ, "LD_PRELOAD": str(frame.path / "late.so")})
+    try:
+        poll((frame.path / "asks").exists)
+        left = tasks_in(frame.path)
+        # The one that sleeps is the last in the line: its parent is the one to die.
+        for pid in left[:-1]:
+            os.kill(pid, signal.SIGKILL)
+        poll(lambda: all(fields_of(pid)["State"][0] == "Z" for pid in left[:-1] if exists(pid)))
+        (frame.path / "go").touch()
+        poll(lambda: not tasks_in(frame.path))
+    finally:
+        for pid in tasks_in(frame.path):
+            os.kill(pid, signal.SIGKILL)
+        parent.wait()
