@@ -44,6 +44,8 @@ struct look {
 	struct live_process *process;
 	pid_t tid;
 	const char *link;
+	const struct live_area *area; /* of a link in map_files, else NULL */
+	char way[PATH_MAX + 64];      /* a path that leads to the file for the caller */
 	char target[PATH_MAX + 16];
 	char path[PATH_MAX];
 	struct stat st;
@@ -156,7 +158,6 @@ static bool is_at_path(const struct look *look, const char *path)
 /* Follows the link. -EMEDIUMTYPE: to something without a path. */
 static int follow(struct look *look)
 {
-	char name[64 + NAME_MAX];
 	ssize_t length = proc_link(look->tid, look->link, look->target, sizeof(look->target));
 
 	if (length < 0)
@@ -164,8 +165,14 @@ static int follow(struct look *look)
 	/* A memfd looks like a deleted file, and is none. */
 	if (look->target[0] != '/' || strncmp(look->target, "/memfd:", 7) == 0)
 		return -EMEDIUMTYPE;
-	snprintf(name, sizeof(name), "/proc/%d/%s", look->tid, look->link);
-	return stat(name, &look->st) < 0 ? -errno : 0;
+	snprintf(look->way, sizeof(look->way), "/proc/%d/%s", look->tid, look->link);
+	if (stat(look->way, &look->st) == 0)
+		return 0;
+	if (errno != EPERM || !look->area)
+		return -errno;
+	if (!mapped_way(look->tid, look->area, look->way, sizeof(look->way)))
+		return -EPERM;
+	return stat(look->way, &look->st) < 0 ? -errno : 0;
 }
 
 /* What was opened before the roots were changed is still where the caller sees it. */
@@ -194,11 +201,6 @@ static int place(struct look *look)
 	return 0;
 }
 
-static int open_link(const struct look *look, int flags)
-{
-	return proc_open(look->tid, look->link, flags | O_CLOEXEC);
-}
-
 /* File systems whose files are made up as they are read. */
 static bool is_made_up(int fd)
 {
@@ -213,12 +215,12 @@ static bool is_made_up(int fd)
 
 static int look_inside(struct capture *capture, const struct look *look, File *file)
 {
-	_cleanup_close_ int fd = open_link(look, O_RDONLY | O_NOCTTY);
+	_cleanup_close_ int fd = open(look->way, O_RDONLY | O_NOCTTY | O_CLOEXEC);
 	uint8_t id[64];
 	size_t size;
 
 	if (fd < 0)
-		return fail(capture->err, fd, "cannot read the file %s", look->path);
+		return fail(capture->err, errno, "cannot read the file %s", look->path);
 	if (look->deleted)
 		return content_take_file(capture, fd, file->size, &file->pages);
 	file->checked = !is_made_up(fd);
@@ -270,20 +272,20 @@ static int add(struct capture *capture, struct table *table, const struct look *
 	return 0;
 }
 
-static int refer(struct capture *capture, struct live_process *process, const char *link, bool note,
-	int32_t *ret, struct look *look)
+/* look: what is looked for; the rest of it is filled in. */
+static int refer(struct capture *capture, struct look *look, bool note, int32_t *ret)
 {
 	struct table *table = table_of(capture);
 	struct known key = {0}, *known;
 	int r;
 
-	*look = (struct look){.process = process, .tid = live_tid(process), .link = link};
+	look->tid = live_tid(look->process);
 	if (!table)
 		return fail(capture->err, ENOMEM, "cannot note a file");
 	r = follow(look);
 	if (r < 0)
 		return r;
-	key.namespace = namespace_of(process);
+	key.namespace = namespace_of(look->process);
 	key.device = look->st.st_dev;
 	key.inode = look->st.st_ino;
 	key.path = look->target;
@@ -304,16 +306,22 @@ static int refer(struct capture *capture, struct live_process *process, const ch
 	return r < 0 ? r : remember(capture, table, &key, *ret);
 }
 
-int file_refer(
-	struct capture *capture, struct live_process *process, const char *link, int32_t *ret)
+static int refer_and_say(struct capture *capture, struct look *look, int32_t *ret)
 {
-	struct look look;
-	int r = refer(capture, process, link, true, ret, &look);
+	int r = refer(capture, look, true, ret);
 
 	if (r < 0 && r != -EMEDIUMTYPE)
 		return fail(capture->err, r, "the file %s of %s",
-			look.target[0] ? look.target : "behind", link);
+			look->target[0] ? look->target : "behind", look->link);
 	return r;
+}
+
+int file_refer(
+	struct capture *capture, struct live_process *process, const char *link, int32_t *ret)
+{
+	struct look look = {.process = process, .link = link};
+
+	return refer_and_say(capture, &look, ret);
 }
 
 static struct known area_key(struct live_process *process, const struct live_area *area)
@@ -331,6 +339,7 @@ int file_refer_area(struct capture *capture, struct live_process *process,
 	struct table *table = table_of(capture);
 	struct known key = area_key(process, area), *known = table ? find(table, &key) : NULL;
 	char link[64];
+	struct look look = {.process = process, .link = link, .area = area};
 	int r;
 
 	if (known && known->file >= 0) {
@@ -338,7 +347,7 @@ int file_refer_area(struct capture *capture, struct live_process *process,
 		return 0;
 	}
 	area_link(area, link, sizeof(link));
-	r = file_refer(capture, process, link, ret);
+	r = refer_and_say(capture, &look, ret);
 	return r < 0 ? r : remember(capture, table, &key, *ret);
 }
 
@@ -347,19 +356,22 @@ bool file_area_possible(struct capture *capture, struct live_process *process,
 {
 	struct table *table = table_of(capture);
 	struct known key = area_key(process, area);
-	struct look look;
 	char link[64];
+	struct look look = {.process = process, .link = link, .area = area};
 	int32_t file;
 	int r;
 
 	if (!table || find(table, &key))
 		return true;
 	area_link(area, link, sizeof(link));
-	r = refer(capture, process, link, false, &file, &look);
+	r = refer(capture, &look, false, &file);
 	if (r == -ENOENT || r == -ESRCH)
 		return true; /* a running program has unmapped it */
 	if (r == -ESTALE)
 		*ret_why = "is hidden below a mount, or is no longer the file at its path";
+	else if (r == -EPERM)
+		*ret_why = "is of a file that is no longer at its path, which takes "
+			   "CAP_CHECKPOINT_RESTORE outside of any user namespace";
 	else if (r < 0)
 		*ret_why = strerror(-r);
 	else if (S_ISREG(look.st.st_mode) ||

@@ -7,8 +7,10 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "state/mountinfo.h"
+#include "task/proc.h"
 
 /* Two views, and what has been described of the first so far. */
 struct comparison {
@@ -126,16 +128,18 @@ static int fresh_kind(const struct mount_line *line)
 }
 
 /* Options that a mount(2) of the same kind takes; what the kernel shows and does not take is left.
- */
+ * So is the owner of a tmpfs, shown in the initial namespace's numbers: it comes with the files. */
 static const char *mount_options(struct arena *arena, const struct mount_line *line)
 {
 	static const char *const dropped[] = {"rw", "ro", "inode64", "inode32", "seclabel"};
+	bool tmpfs = strcmp(line->type, "tmpfs") == 0;
 	char *copy = arena_string(arena, line->options), *result = arena_string(arena, ""),
 	     *save = NULL;
 
 	for (char *word = copy ? strtok_r(copy, ",", &save) : NULL; word;
 		word = strtok_r(NULL, ",", &save)) {
-		bool drop = false;
+		bool drop =
+			tmpfs && (strncmp(word, "uid=", 4) == 0 || strncmp(word, "gid=", 4) == 0);
 
 		for (size_t i = 0; i < sizeof(dropped) / sizeof(dropped[0]); i++)
 			drop = drop || strcmp(word, dropped[i]) == 0;
@@ -171,6 +175,59 @@ static int refuse_line(struct comparison *comparison, const struct mount_line *l
 	return 0;
 }
 
+static bool in_user_namespace(void)
+{
+	const uint64_t initial = 0xeffffffd; /* PROC_USER_INIT_INO */
+	uint64_t own = proc_inode(getpid(), "ns/user");
+
+	return own && own != initial;
+}
+
+/* The line that shows below a new one what a line of the base shows below its source. */
+static int copy_below(const struct comparison *comparison, const struct mount_line *line,
+	const char *source, const struct mount_line *child)
+{
+	const char *rest = path_below(child->point, source);
+	const char *point = rest ? path_join(comparison->arena, line->point, rest) : NULL;
+
+	for (size_t i = 0; point && i < comparison->now.count; i++) {
+		const struct mount_line *other = &comparison->now.lines[i];
+
+		if (comparison->positions[i] < 0 && !other->matched && other != line &&
+			same_file_system(other, child) && strcmp(other->root, child->root) == 0 &&
+			strcmp(other->point, point) == 0)
+			return (int)i;
+	}
+	return -1;
+}
+
+/*
+ * Mounts that have come from another user namespace are locked together: they can only be bound
+ * with all that is mounted below. Where all of it is there, that is how it is done; below then says
+ * true. take: what has come along is noted as kept.
+ */
+static int bind_below(
+	struct comparison *comparison, const struct mount_line *line, const char *source, bool take)
+{
+	int count = 0;
+
+	for (size_t i = 0; i < comparison->base.count; i++) {
+		const struct mount_line *child = &comparison->base.lines[i];
+		const char *rest = path_below(child->point, source);
+		int copy;
+
+		if (!rest || !*rest)
+			continue;
+		copy = copy_below(comparison, line, source, child);
+		if (copy < 0)
+			return take ? -ENOENT : 0;
+		if (take && !new_mount(comparison, (size_t)copy, REPRISE__MOUNT__KIND__KEPT))
+			return -ENOMEM;
+		count++;
+	}
+	return count;
+}
+
 static int describe_new(struct comparison *comparison, size_t index)
 {
 	const struct mount_line *line = &comparison->now.lines[index];
@@ -187,6 +244,12 @@ static int describe_new(struct comparison *comparison, size_t index)
 		return -ENOMEM;
 	if (source) {
 		mount->source = (char *)source;
+		if (in_user_namespace() && bind_below(comparison, line, source, false) > 0) {
+			int r = bind_below(comparison, line, source, true);
+
+			mount->flags |= MS_REC;
+			return r < 0 ? r : 0;
+		}
 	} else if (earlier >= 0) {
 		mount->same = comparison->positions[earlier];
 		mount->fs_root =

@@ -94,6 +94,9 @@ static int make_tmpfs(struct making *making, const Mount *mount, const char *tar
 static int make_one(struct making *making, const Mount *mount)
 {
 	const char *target = place(making, mount->point);
+	/* In a user namespace the kernel wants those that the mounts outside have from the first
+	 * moment on. */
+	uint64_t flags = mount->flags & FLAGS_OF_MOUNT & ~(uint64_t)MS_RDONLY;
 	int ret = 0;
 
 	switch (mount->kind) {
@@ -101,19 +104,19 @@ static int make_one(struct making *making, const Mount *mount)
 		make_kept(making, mount);
 		return 0;
 	case REPRISE__MOUNT__KIND__BIND:
-		add_mount(
-			making, "bind to", bind_source(making, mount), target, NULL, MS_BIND, NULL);
+		add_mount(making, "bind to", bind_source(making, mount), target, NULL,
+			MS_BIND | (mount->flags & MS_REC), NULL);
 		break;
 	case REPRISE__MOUNT__KIND__PROC:
-		add_mount(making, "mount proc at", mount->device_name, target, "proc", 0,
+		add_mount(making, "mount proc at", mount->device_name, target, "proc", flags,
 			mount->options);
 		break;
 	case REPRISE__MOUNT__KIND__SYSFS:
-		add_mount(making, "mount sysfs at", mount->device_name, target, "sysfs", 0,
+		add_mount(making, "mount sysfs at", mount->device_name, target, "sysfs", flags,
 			mount->options);
 		break;
 	case REPRISE__MOUNT__KIND__DEVPTS:
-		add_mount(making, "mount devpts at", mount->device_name, target, "devpts", 0,
+		add_mount(making, "mount devpts at", mount->device_name, target, "devpts", flags,
 			mount->options);
 		break;
 	case REPRISE__MOUNT__KIND__MQUEUE:

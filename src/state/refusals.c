@@ -8,6 +8,7 @@
 
 #define MAX_LENGTH 1900 /* struct reprise_error.thing holds it */
 #define MAX_THING 240
+#define ROOM_TO_END 40 /* for "; and 12345 more tasks" */
 
 struct refusal {
 	const struct live_process *process;
@@ -106,6 +107,19 @@ static bool said_before(const struct refusals *refusals, size_t index)
 	return false;
 }
 
+/* What one process alone has too much of: as many whole things as fit. */
+static size_t cut_short(char *line, size_t size)
+{
+	static const char more[] = ", and more";
+	char *end = line + size - sizeof(more);
+
+	*end = '\0';
+	for (char *comma = strstr(line, ", "); comma; comma = strstr(comma + 1, ", "))
+		end = comma;
+	memcpy(end, more, sizeof(more));
+	return (size_t)(end - line) + sizeof(more) - 1;
+}
+
 int refusals_say(const struct refusals *refusals, struct reprise_error *err)
 {
 	char line[MAX_LENGTH];
@@ -120,9 +134,9 @@ int refusals_say(const struct refusals *refusals, struct reprise_error *err)
 		if (said_before(refusals, i))
 			continue;
 		size = say_process(refusals, i, one, sizeof(one));
-		if (size >= sizeof(one))
-			size = sizeof(one) - 1;
-		if (used + size + 40 > sizeof(line)) {
+		if (!used && size + ROOM_TO_END > sizeof(line))
+			size = cut_short(one, sizeof(line) - ROOM_TO_END);
+		if (used + size + ROOM_TO_END > sizeof(line)) {
 			left_out++;
 			continue;
 		}

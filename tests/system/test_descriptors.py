@@ -287,3 +287,13 @@ def test_many_tasks_with_the_same_descriptors(frame):
     image = box.checkpoint()
     again = frame.restart(image)
     assert picture(again.pid) == before
+
+
+def test_more_to_refuse_than_fits_into_one_message(frame):
+    box = frame.start(["python3", "-c", "import socket, time; s = [socket.socket() for i in range(200)];"
+                                        "print('ready', flush=True); time.sleep(1000)"])
+    frame.wait_text("ready")
+    done = box.checkpoint(ok=False)
+    assert done.returncode == 1
+    assert "descriptor 3 is a socket" in done.stderr and done.stderr.endswith(", and more\n")
+    assert len(done.stderr) > 1500
