@@ -43,7 +43,10 @@ def settle(folder, wanted):
     def settled():
         pids = tasks_in(folder)
         root = find_root(pids)
-        return not pids or root and describe(root) == wanted
+        try:
+            return not pids or root and describe(root) == wanted
+        except OSError:  # of those some have just ended
+            return False
 
     poll(settled)
     # What is there now was let go whole: it must not be half of something that is still ending.
