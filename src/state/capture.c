@@ -87,8 +87,8 @@ int capture_survey(struct capture *capture, struct live_tree *tree)
 
 struct taking {
 	struct capture *capture;
-	struct live_process *process;
-	struct borrowed *borrowed;
+	struct live_process *process; /* NULL: none */
+	struct borrowed borrowed;
 	struct calls calls;
 	Process *message;
 };
@@ -146,7 +146,7 @@ static int take_thread(struct taking *taking, struct live_thread *thread)
 static int take_other_threads(struct taking *taking)
 {
 	struct live_process *process = taking->process;
-	struct live_thread *first = taking->borrowed->thread;
+	struct live_thread *first = taking->borrowed.thread;
 	int r = 0;
 
 	for (size_t i = 0; i < process->nr_threads && !r; i++) {
@@ -154,7 +154,7 @@ static int take_other_threads(struct taking *taking)
 
 		if (thread == first || thread->dead)
 			continue;
-		r = borrow_thread(taking->borrowed, thread, taking->capture->err);
+		r = borrow_thread(&taking->borrowed, thread, taking->capture->err);
 		if (!r)
 			r = ask_thread(taking, thread);
 		if (!r)
@@ -165,63 +165,124 @@ static int take_other_threads(struct taking *taking)
 	return r;
 }
 
-/* The thread that was borrowed first speaks for the process too: one stop for all of it. */
-static int take_inside(struct taking *taking)
+/*
+ * One process is taken in four steps, between which its borrowed thread runs alone: it maps memory
+ * for calls, runs them, and unmaps it. So others are looked at meanwhile. A failure names the task;
+ * take_return is due after any of them.
+ */
+static int named(struct taking *taking, int r)
 {
-	struct live_thread *first = taking->borrowed->thread;
-	int r = calls_begin(&taking->calls, &taking->borrowed->hand, true, taking->capture->err);
+	if (r < 0)
+		name_task(taking->capture->err, taking->process);
+	return r;
+}
 
+static int take_start(struct taking *taking, struct capture *capture, struct live_process *process)
+{
+	int r;
+
+	taking->capture = capture;
+	taking->process = process;
+	taking->calls = (struct calls){0};
+	r = tree_take(capture, process, &taking->message);
+	if (r == 0 && !process->zombie)
+		r = borrow_start(process, &taking->borrowed, capture->err);
+	return named(taking, r);
+}
+
+/* The thread that was borrowed first speaks for the process too: one stop for all of it. */
+static int take_asked(struct taking *taking)
+{
+	struct reprise_error *err = taking->capture->err;
+	int r;
+
+	if (taking->process->zombie)
+		return 0;
+	r = borrow_ready(&taking->borrowed, err);
+	if (!r)
+		r = calls_begin(&taking->calls, &taking->borrowed.hand, true, err);
 	if (!r)
 		r = ask_process(taking);
 	if (!r)
-		r = ask_thread(taking, first);
+		r = ask_thread(taking, taking->borrowed.thread);
 	if (!r)
-		r = calls_run(&taking->calls);
+		r = calls_start(&taking->calls);
+	return named(taking, r);
+}
+
+static int take_told(struct taking *taking)
+{
+	struct live_thread *first = taking->borrowed.thread;
+	int r;
+
+	if (taking->process->zombie)
+		return 0;
+	r = calls_finish(&taking->calls);
 	if (!r)
 		r = take_process(taking);
 	if (!r)
 		r = take_thread(taking, first);
 	if (!r)
 		r = take_other_threads(taking);
+	if (!r)
+		r = borrow_leave(&taking->borrowed, taking->capture->err);
+	return named(taking, r);
+}
+
+static int take_return(struct taking *taking)
+{
+	int r;
+
+	if (!taking->process)
+		return 0;
 	calls_end(&taking->calls);
+	r = named(taking, borrow_return(&taking->borrowed, taking->capture->err));
+	taking->process = NULL;
 	return r;
 }
 
-static int take_one(
-	struct capture *capture, struct live_process *process, struct borrowed *borrowed)
-{
-	struct taking taking = {.capture = capture, .process = process, .borrowed = borrowed};
-	int r = tree_take(capture, process, &taking.message), back;
+/* In flight at once: one that goes, one that is looked at, one that comes. */
+#define IN_FLIGHT 3
 
-	if (r < 0 || process->zombie)
-		return r;
-	r = borrow_process(process, borrowed, capture->err);
-	if (!r)
-		r = take_inside(&taking);
-	back = borrow_return(borrowed, capture->err);
-	if (r == 0)
-		r = back;
-	if (r < 0)
-		name_task(capture->err, process);
+static int take_all(struct capture *capture, struct taking *all, bool (*interrupted)(void),
+	const struct reprise_watcher *watcher)
+{
+	struct live_tree *tree = capture->tree;
+	int r = take_start(&all[0], capture, tree->processes[0]);
+
+	for (size_t i = 0; i < tree->count && !r; i++) {
+		struct taking *now = &all[i % IN_FLIGHT];
+
+		if (interrupted())
+			return fail(capture->err, ECANCELED, "interrupted");
+		r = take_asked(now);
+		if (!r && i + 1 < tree->count)
+			r = take_start(&all[(i + 1) % IN_FLIGHT], capture, tree->processes[i + 1]);
+		if (!r)
+			r = take_told(now);
+		if (!r && i > 0)
+			r = take_return(&all[(i - 1) % IN_FLIGHT]);
+		if (i % 64 == 63)
+			watch_progress(watcher, "capture", i + 1, tree->count);
+	}
 	return r;
 }
 
 int capture_take(
 	struct capture *capture, bool (*interrupted)(void), const struct reprise_watcher *watcher)
 {
-	struct borrowed borrowed = BORROWED_NONE;
-	struct live_tree *tree = capture->tree;
-	int r = 0;
+	struct taking all[IN_FLIGHT];
+	int r;
 
-	for (size_t i = 0; i < tree->count && !r; i++) {
-		if (interrupted())
-			r = fail(capture->err, ECANCELED, "interrupted");
-		if (!r)
-			r = take_one(capture, tree->processes[i], &borrowed);
-		if (i % 64 == 63)
-			watch_progress(watcher, "capture", i + 1, tree->count);
+	for (size_t i = 0; i < IN_FLIGHT; i++)
+		all[i] = (struct taking){.borrowed = BORROWED_NONE};
+	r = take_all(capture, all, interrupted, watcher);
+	for (size_t i = 0; i < IN_FLIGHT; i++) {
+		int back = take_return(&all[i]);
+
+		r = r < 0 ? r : back;
+		borrow_end(&all[i].borrowed);
 	}
-	borrow_end(&borrowed);
 	for (size_t k = 0; state_kinds[k] && !r; k++) {
 		if (state_kinds[k]->take_shared)
 			r = state_kinds[k]->take_shared(capture);

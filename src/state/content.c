@@ -15,16 +15,17 @@
 #define BUFFER_SIZE ((size_t)2 << 20)
 #define PAGE 4096u
 
-/* Copies from many places into one buffer, and from there into the page file. */
+/*
+ * Copies from many places into one buffer, and from there into the page file. By /proc/TID/mem: it
+ * reads what the task itself may not, and leaves pages that tasks share since a fork as they are,
+ * where process_vm_readv(2) gives the task a copy of each (since Linux 5.19).
+ */
 struct copier {
 	struct capture *capture;
-	pid_t tid;
-	int mem_fd; /* /proc/TID/mem, opened when needed: it reads what the task itself may not */
+	int mem_fd;
 	char *buffer;
-	size_t used;	 /* bytes of the buffer that the parts will fill */
+	size_t used;
 	uint64_t offset; /* of the buffer's first byte, in the page file */
-	int parts;
-	struct iovec remote[IOV_MAX];
 };
 
 static char *copy_buffer(struct capture *capture)
@@ -44,78 +45,32 @@ static char *copy_buffer(struct capture *capture)
 	return buffer ? *buffer : NULL;
 }
 
-/* Reads one part where process_vm_readv would not: PROT_NONE, and areas that are only executed. */
-static int read_part_by_file(struct copier *copier, char *to, uint64_t from, size_t size)
+static int read_part(struct copier *copier, uint64_t from, size_t size)
 {
-	if (copier->mem_fd < 0)
-		copier->mem_fd = proc_open(copier->tid, "mem", O_RDONLY);
-	if (copier->mem_fd < 0)
-		return copier->mem_fd;
 	while (size) {
-		ssize_t n = pread(copier->mem_fd, to, size, (off_t)from);
+		ssize_t n = pread(copier->mem_fd, copier->buffer + copier->used, size, (off_t)from);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return n < 0 ? -errno : -EFAULT;
-		to += n, from += (uint64_t)n, size -= (size_t)n;
-	}
-	return 0;
-}
-
-static int read_parts(struct copier *copier)
-{
-	size_t done = 0;
-	int i = 0;
-
-	while (i < copier->parts) {
-		struct iovec local = {copier->buffer + done, copier->used - done};
-		ssize_t n = process_vm_readv(copier->tid, &local, 1, copier->remote + i,
-			(unsigned long)(copier->parts - i), 0);
-		int r;
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno != EFAULT && errno != EIO)
-			return -errno;
-		for (n = n < 0 ? 0 : n; i < copier->parts && n > 0; i++) {
-			size_t size = copier->remote[i].iov_len;
-
-			if ((size_t)n < size) {
-				copier->remote[i].iov_base = (char *)copier->remote[i].iov_base + n;
-				copier->remote[i].iov_len -= (size_t)n;
-				done += (size_t)n;
-				break;
-			}
-			n -= (ssize_t)size;
-			done += size;
-		}
-		if (i == copier->parts)
-			break;
-		r = read_part_by_file(copier, copier->buffer + done,
-			(uint64_t)(uintptr_t)copier->remote[i].iov_base, copier->remote[i].iov_len);
-		if (r < 0)
-			return r;
-		done += copier->remote[i++].iov_len;
+			return fail(copier->capture->err, n < 0 ? errno : EFAULT,
+				"cannot read memory at %llx", (unsigned long long)from);
+		copier->used += (size_t)n;
+		from += (uint64_t)n;
+		size -= (size_t)n;
 	}
 	return 0;
 }
 
 static int flush(struct copier *copier)
 {
-	struct reprise_error *err = copier->capture->err;
 	struct iovec whole = {copier->buffer, copier->used};
-	int r;
+	int r = copier->used ? image_writer_put(copier->capture->writer, copier->offset, &whole, 1,
+				       copier->capture->err)
+			     : 0;
 
-	if (!copier->used)
-		return 0;
-	r = read_parts(copier);
-	if (r < 0)
-		return fail(err, r, "cannot read memory near %p", copier->remote[0].iov_base);
-	r = image_writer_put(copier->capture->writer, copier->offset, &whole, 1, err);
 	copier->offset += copier->used;
 	copier->used = 0;
-	copier->parts = 0;
 	return r;
 }
 
@@ -129,11 +84,9 @@ static int copy_runs(struct copier *copier, const struct page_runs *runs)
 
 			if (size > BUFFER_SIZE - copier->used)
 				size = BUFFER_SIZE - copier->used;
-			copier->remote[copier->parts++] =
-				(struct iovec){(void *)(uintptr_t)at, size};
-			copier->used += size;
+			r = read_part(copier, at, size);
 			at += size;
-			if (copier->used == BUFFER_SIZE || copier->parts == IOV_MAX)
+			if (r == 0 && copier->used == BUFFER_SIZE)
 				r = flush(copier);
 		}
 	}
@@ -145,15 +98,17 @@ int content_copy_task(
 {
 	struct copier copier = {
 		.capture = capture,
-		.tid = tid,
-		.mem_fd = -1,
+		.mem_fd = runs->count ? proc_open(tid, "mem", O_RDONLY) : -1,
 		.buffer = copy_buffer(capture),
 		.offset = offset,
 	};
 	int r;
 
-	if (!copier.buffer)
-		return fail(capture->err, ENOMEM, "cannot copy memory");
+	if (!runs->count)
+		return 0;
+	if (!copier.buffer || copier.mem_fd < 0)
+		return fail(capture->err, copier.buffer ? copier.mem_fd : -ENOMEM,
+			"cannot copy memory");
 	r = copy_runs(&copier, runs);
 	close_ptr(&copier.mem_fd);
 	return r;

@@ -208,6 +208,8 @@ static int enter(struct borrowed *borrowed, struct live_thread *thread, unsigned
 	r = trace_set_registers(thread->tid, &regs);
 	if (r < 0)
 		return r;
+	borrowed->start = regs;
+	hand->start = &borrowed->start;
 	thread->borrowed = true;
 	borrowed->thread = thread;
 	borrowed->slot = slot;
@@ -230,41 +232,52 @@ static int leave(struct live_thread *thread)
 
 /* ---- scratch memory ---- */
 
-static int map_scratch_at(struct borrowed *borrowed, uint64_t address, struct reprise_error *err)
+/* The way home must know the place before it is mapped: so each try plants anew. */
+static int start_map(struct borrowed *borrowed, struct live_thread *thread, uint64_t address,
+	struct reprise_error *err)
 {
-	int64_t r = calls_one(&borrowed->hand, err, SYS_mmap, address, borrowed->hand.room_size,
-		PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0);
+	struct hand *hand = &borrowed->hand;
+	int r;
 
-	if (r >= 0 && (uint64_t)r != address) {
-		/* A kernel before 4.17 takes the address as a hint. */
-		calls_one(&borrowed->hand, err, SYS_munmap, (uint64_t)r, borrowed->hand.room_size,
-			0, 0, 0, 0);
-		return -ENOSYS;
-	}
-	return r < 0 ? (int)r : 0;
+	borrowed->scratch = hand->room = address;
+	r = enter(borrowed, thread, borrowed->slot);
+	if (r < 0)
+		return fail(err, r, "cannot run calls in it");
+	r = calls_one_start(hand, err, SYS_mmap, address, hand->room_size, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0);
+	if (!r)
+		borrowed->runs = BORROW_MAPS;
+	return r;
 }
 
-/* The way home must know the place before it is mapped: so each try plants anew. */
-static int map_scratch(
-	struct borrowed *borrowed, struct live_thread *thread, struct reprise_error *err)
+/* -errno of the call; an error is noted where the thread is lost. */
+static int finish_map(struct borrowed *borrowed, struct reprise_error *err)
 {
-	int r = -EEXIST;
+	struct hand *hand = &borrowed->hand;
+	int64_t r = calls_one_finish(hand, err);
 
-	borrowed->hand.room_size = CALLS_ROOM;
-	for (int i = 0; i < SCRATCH_TRIES && r < 0; i++) {
-		uint64_t address = SCRATCH_FIRST + (uint64_t)i * SCRATCH_STEP;
+	borrowed->runs = BORROW_RUNS_NOTHING;
+	if (r >= 0 && (uint64_t)r != borrowed->scratch) {
+		/* A kernel before 4.17 takes the address as a hint. */
+		calls_one(hand, err, SYS_munmap, (uint64_t)r, hand->room_size, 0, 0, 0, 0);
+		r = -ENOSYS;
+	}
+	if (r >= 0)
+		return 0;
+	borrowed->scratch = 0;
+	return (int)r;
+}
 
-		borrowed->scratch = address;
-		borrowed->hand.room = address;
-		r = enter(borrowed, thread, borrowed->slot);
-		if (!r)
-			r = map_scratch_at(borrowed, address, err);
-		if (!r)
-			return 0;
-		borrowed->scratch = 0;
-		if (err->code)
-			return r;
+static uint64_t scratch_place(int attempt)
+{
+	return SCRATCH_FIRST + (uint64_t)attempt * SCRATCH_STEP;
+}
+
+/* r: what a first try at the first place has come to. */
+static int map_elsewhere(
+	struct borrowed *borrowed, struct live_thread *thread, int r, struct reprise_error *err)
+{
+	for (int i = 1; i < SCRATCH_TRIES && r < 0 && !err->code; i++) {
 		/* Limits of the task: less will do. */
 		if (r == -ENOMEM || r == -EAGAIN) {
 			if (borrowed->hand.room_size == SMALL_ROOM)
@@ -273,22 +286,59 @@ static int map_scratch(
 		} else if (r != -EEXIST) {
 			break;
 		}
+		r = start_map(borrowed, thread, scratch_place(i), err);
+		if (!r)
+			r = finish_map(borrowed, err);
 	}
-	return fail(err, r, "cannot map memory in it to run calls");
+	if (r < 0 && err->code)
+		return r;
+	return r < 0 ? fail(err, r, "cannot map memory in it to run calls") : 0;
 }
 
-static int unmap_scratch(struct borrowed *borrowed, struct reprise_error *err)
+static int map_scratch(
+	struct borrowed *borrowed, struct live_thread *thread, struct reprise_error *err)
 {
-	int64_t r;
+	int r;
+
+	borrowed->hand.room_size = CALLS_ROOM;
+	r = start_map(borrowed, thread, scratch_place(0), err);
+	if (!r)
+		r = finish_map(borrowed, err);
+	return map_elsewhere(borrowed, thread, r, err);
+}
+
+static int start_unmap(struct borrowed *borrowed, struct reprise_error *err)
+{
+	int r;
 
 	if (!borrowed->scratch || borrowed->hand.lost)
 		return 0;
-	r = calls_one(&borrowed->hand, err, SYS_munmap, borrowed->scratch, borrowed->hand.room_size,
-		0, 0, 0, 0);
+	r = calls_one_start(&borrowed->hand, err, SYS_munmap, borrowed->scratch,
+		borrowed->hand.room_size, 0, 0, 0, 0);
+	if (!r)
+		borrowed->runs = BORROW_UNMAPS;
+	return r;
+}
+
+static int finish_unmap(struct borrowed *borrowed, struct reprise_error *err)
+{
+	int64_t r;
+
+	if (borrowed->runs != BORROW_UNMAPS)
+		return 0;
+	borrowed->runs = BORROW_RUNS_NOTHING;
+	r = calls_one_finish(&borrowed->hand, err);
 	if (r < 0)
 		return fail(err, (int)r, "cannot unmap memory that was mapped to run calls");
 	borrowed->scratch = 0;
 	return 0;
+}
+
+static int unmap_scratch(struct borrowed *borrowed, struct reprise_error *err)
+{
+	int r = borrowed->runs == BORROW_UNMAPS ? 0 : start_unmap(borrowed, err);
+
+	return r < 0 ? r : finish_unmap(borrowed, err);
 }
 
 /* ---- borrowing ---- */
@@ -310,17 +360,11 @@ static struct live_thread *best_thread(struct live_process *process)
 	return best;
 }
 
-int borrow_process(
-	struct live_process *process, struct borrowed *borrowed, struct reprise_error *err)
+static int look_for_room(struct borrowed *borrowed, struct reprise_error *err)
 {
-	struct live_thread *thread;
+	struct live_process *process = borrowed->process;
 	int r;
 
-	borrowed->process = process;
-	borrowed->thread = NULL;
-	borrowed->scratch = 0;
-	borrowed->slot = borrowed->used = 0;
-	borrowed->hand = (struct hand){.end_signal = choose_end_signal(process)};
 	if (!borrowed->room)
 		borrowed->room = malloc(CALLS_ROOM);
 	borrowed->hand.local = borrowed->room;
@@ -335,14 +379,45 @@ int borrow_process(
 		if (r < 0)
 			fail(err, r, "it has not come back yet from an earlier checkpoint");
 	}
+	return r;
+}
+
+int borrow_start(struct live_process *process, struct borrowed *borrowed, struct reprise_error *err)
+{
+	struct live_thread *thread;
+	int r;
+
+	borrowed->process = process;
+	borrowed->thread = NULL;
+	borrowed->scratch = 0;
+	borrowed->slot = borrowed->used = 0;
+	borrowed->runs = BORROW_RUNS_NOTHING;
+	borrowed->hand =
+		(struct hand){.end_signal = choose_end_signal(process), .room_size = CALLS_ROOM};
+	r = look_for_room(borrowed, err);
 	thread = best_thread(process);
 	if (!r && !thread)
 		r = fail(err, ESRCH, "it has no thread that goes on");
 	if (!r)
-		r = map_scratch(borrowed, thread, err);
+		r = start_map(borrowed, thread, scratch_place(0), err);
 	if (r < 0)
 		borrow_return(borrowed, NULL);
 	return r;
+}
+
+int borrow_ready(struct borrowed *borrowed, struct reprise_error *err)
+{
+	int r = finish_map(borrowed, err);
+
+	r = map_elsewhere(borrowed, borrowed->thread, r, err);
+	if (r < 0)
+		borrow_return(borrowed, NULL);
+	return r;
+}
+
+int borrow_leave(struct borrowed *borrowed, struct reprise_error *err)
+{
+	return borrowed->thread ? start_unmap(borrowed, err) : 0;
 }
 
 /* With one slot only, the scratch memory goes first: no moment may be without a way home for it. */
@@ -381,6 +456,8 @@ int borrow_return(struct borrowed *borrowed, struct reprise_error *err)
 
 	if (borrowed->memory < 0)
 		return 0;
+	if (borrowed->runs == BORROW_MAPS)
+		finish_map(borrowed, &own);
 	if (borrowed->thread) {
 		r = unmap_scratch(borrowed, &own);
 		for (size_t i = 0; i < borrowed->process->nr_threads; i++) {

@@ -21,17 +21,25 @@ struct borrowed {
 	unsigned used;	   /* slots that have been written to: bits */
 	uint64_t scratch;  /* 0: not mapped */
 	struct hand hand;
+	struct user_regs_struct start; /* what calls start from: nothing of it has to be kept */
+	enum { BORROW_RUNS_NOTHING, BORROW_MAPS, BORROW_UNMAPS } runs; /* started, not waited for */
 	void *room; /* the controller's side of the scratch memory, kept from one to the next */
 };
 
 #define BORROWED_NONE ((struct borrowed){.memory = -1})
 
-/* Lends process's best thread (not one in a restart block if there is another). */
-int borrow_process(
+/* Lends process's best thread (not one in a restart block if there is another). In two halves,
+ * between which it maps its scratch memory alone; on failure it is given back. */
+int borrow_start(
 	struct live_process *process, struct borrowed *borrowed, struct reprise_error *err);
+int borrow_ready(struct borrowed *borrowed, struct reprise_error *err);
 
 /* Moves on to another thread of the same process: the scratch memory is kept. */
 int borrow_thread(struct borrowed *borrowed, struct live_thread *thread, struct reprise_error *err);
+
+/* Lets it unmap its scratch memory, as the last thing that it runs: borrow_return waits for that.
+ */
+int borrow_leave(struct borrowed *borrowed, struct reprise_error *err);
 
 /* Puts the thread back as it was and takes scratch and plant away. Safe after any failure. */
 int borrow_return(struct borrowed *borrowed, struct reprise_error *err);

@@ -79,7 +79,7 @@ static void start_anew(struct calls *calls)
 {
 	if (!calls->ran)
 		return;
-	calls->ran = false;
+	calls->ran = calls->runs = false;
 	calls->count = 0;
 	calls->data_used = 0;
 	calls->data_open = false;
@@ -225,42 +225,61 @@ int64_t calls_result(const struct calls *calls, size_t index)
 
 /* ---- running ---- */
 
-/* Lets the thread run until its end signal. */
-static int hand_run(struct hand *hand, bool last, struct reprise_error *err)
+/* Waits until the thread, which has been let run, comes to its end signal. */
+static int wait_for_end(struct hand *hand, bool last, struct reprise_error *err)
 {
-	int signal = 0;
-
 	for (;;) {
-		int status = 0, r;
+		int status = 0, signal = 0, r;
 
-		r = trace_continue(hand->tid, signal);
-		if (!r)
-			r = trace_wait(hand->tid, -1, &status);
+		r = trace_wait(hand->tid, -1, &status);
 		if (r == -ESRCH) {
 			hand->lost = true;
 			return fail(err, r, "the task died");
 		}
 		if (r < 0)
 			return fail(err, r, "cannot run calls in the task");
-		signal = 0;
-		if (status >> 16)
-			continue; /* a group stop, or the end of one: it is kept for the time after
-				     us */
-		signal = WSTOPSIG(status);
-		if (signal == SIGSTOP)
-			continue; /* delivered: becomes a group stop */
-		if (last && signal == SIGSEGV)
-			return 0;
-		if (signal != hand->end_signal)
-			return fail(err, EIO, "calls in the task ended with signal %d", signal);
-		r = arch_at_end(hand);
-		if (r < 0)
-			return fail(err, r, "cannot read the task's registers");
-		if (r)
-			return 0;
-		hand->foreign_ends++;
-		signal = 0;
+		/* A group stop, or the end of one, is kept for the time after us; a SIGSTOP that is
+		 * delivered becomes one. */
+		if (!(status >> 16)) {
+			signal = WSTOPSIG(status);
+			if (last && signal == SIGSEGV)
+				return 0;
+			if (signal != SIGSTOP && signal != hand->end_signal)
+				return fail(
+					err, EIO, "calls in the task ended with signal %d", signal);
+		}
+		if (signal && signal == hand->end_signal) {
+			r = arch_at_end(hand);
+			if (r < 0)
+				return fail(err, r, "cannot read the task's registers");
+			if (r)
+				return 0;
+			hand->foreign_ends++;
+			signal = 0;
+		}
+		r = trace_continue(hand->tid, signal);
+		if (r < 0 && r != -ESRCH)
+			return fail(err, r, "cannot run calls in the task");
 	}
+}
+
+/* Where calls start: the registers that are not theirs are the thread's, or no matter. */
+static int start_registers(const struct hand *hand, arch_registers *ret)
+{
+	if (!hand->start)
+		return trace_get_registers(hand->tid, ret);
+	*ret = *hand->start;
+	return 0;
+}
+
+static int let_run(struct hand *hand, const arch_registers *regs, struct reprise_error *err)
+{
+	int r = trace_set_registers(hand->tid, regs);
+
+	if (!r)
+		r = trace_continue(hand->tid, 0);
+	hand->lost = hand->lost || r == -ESRCH;
+	return r < 0 ? fail(err, r, "cannot set the task's registers") : 0;
 }
 
 /* A hand whose memory is not shared: what is used of it goes over, or comes back. */
@@ -287,16 +306,7 @@ static int carry(struct calls *calls, bool back)
 	return 0;
 }
 
-/* Where calls start: the registers that are not theirs are the thread's, or no matter. */
-static int start_registers(const struct hand *hand, arch_registers *ret)
-{
-	if (!hand->start)
-		return trace_get_registers(hand->tid, ret);
-	*ret = *hand->start;
-	return 0;
-}
-
-static int run_batch(struct calls *calls, bool last)
+static int start_batch(struct calls *calls)
 {
 	struct hand *hand = calls->hand;
 	arch_registers regs = {0};
@@ -306,18 +316,12 @@ static int run_batch(struct calls *calls, bool last)
 	if (!hand->shared && (r = carry(calls, false)) < 0)
 		return r;
 	r = start_registers(hand, &regs);
-	if (!r) {
-		arch_set_batch(&regs, hand);
-		r = trace_set_registers(hand->tid, &regs);
-	}
 	if (r < 0) {
 		hand->lost = hand->lost || r == -ESRCH;
-		return fail(calls->err, r, "cannot set the task's registers");
+		return fail(calls->err, r, "cannot read the task's registers");
 	}
-	r = hand_run(hand, last, calls->err);
-	if (r < 0)
-		return r;
-	return hand->shared ? 0 : carry(calls, true);
+	arch_set_batch(&regs, hand);
+	return let_run(hand, &regs, calls->err);
 }
 
 static int check_record(struct calls *calls, size_t index)
@@ -332,46 +336,75 @@ static int check_record(struct calls *calls, size_t index)
 	return 0;
 }
 
-static int run(struct calls *calls, bool last)
+int calls_start(struct calls *calls)
 {
 	if (calls->failed || calls->ran || !calls->count)
 		return calls->failed;
-	calls->failed = run_batch(calls, last);
-	calls->ran = true;
+	calls->failed = start_batch(calls);
+	calls->ran = calls->runs = true;
+	return calls->failed;
+}
+
+static int finish(struct calls *calls, bool last)
+{
+	if (!calls->runs || calls->failed)
+		return calls->failed;
+	calls->runs = false;
+	calls->failed = wait_for_end(calls->hand, last, calls->err);
+	if (!calls->failed && !calls->hand->shared)
+		calls->failed = carry(calls, true);
 	for (size_t i = 0; i < calls->count && !calls->failed; i++)
 		calls->failed = check_record(calls, i);
 	return calls->failed;
 }
 
+int calls_finish(struct calls *calls)
+{
+	return finish(calls, false);
+}
+
 int calls_run(struct calls *calls)
 {
-	return run(calls, false);
+	calls_start(calls);
+	return finish(calls, false);
 }
 
 int calls_run_last(struct calls *calls)
 {
-	return run(calls, true);
+	calls_start(calls);
+	return finish(calls, true);
+}
+
+int calls_one_start(struct hand *hand, struct reprise_error *err, long number, uint64_t a,
+	uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
+{
+	const uint64_t args[6] = {a, b, c, d, e, f};
+	arch_registers regs = {0};
+	int r = start_registers(hand, &regs);
+
+	if (r < 0) {
+		hand->lost = hand->lost || r == -ESRCH;
+		return fail(err, r, "cannot read the task's registers");
+	}
+	arch_set_single(&regs, hand, number, args);
+	return let_run(hand, &regs, err);
+}
+
+int64_t calls_one_finish(struct hand *hand, struct reprise_error *err)
+{
+	arch_registers regs = {0};
+	int r = wait_for_end(hand, false, err);
+
+	if (r < 0)
+		return r;
+	r = trace_get_registers(hand->tid, &regs);
+	return r < 0 ? fail(err, r, "cannot read the task's registers") : arch_single_result(&regs);
 }
 
 int64_t calls_one(struct hand *hand, struct reprise_error *err, long number, uint64_t a, uint64_t b,
 	uint64_t c, uint64_t d, uint64_t e, uint64_t f)
 {
-	const uint64_t args[6] = {a, b, c, d, e, f};
-	arch_registers regs = {0};
-	int r;
+	int r = calls_one_start(hand, err, number, a, b, c, d, e, f);
 
-	r = trace_get_registers(hand->tid, &regs);
-	if (!r) {
-		arch_set_single(&regs, hand, number, args);
-		r = trace_set_registers(hand->tid, &regs);
-	}
-	if (r < 0) {
-		hand->lost = hand->lost || r == -ESRCH;
-		return fail(err, r, "cannot set the task's registers");
-	}
-	r = hand_run(hand, false, err);
-	if (r < 0)
-		return r;
-	r = trace_get_registers(hand->tid, &regs);
-	return r < 0 ? fail(err, r, "cannot read the task's registers") : arch_single_result(&regs);
+	return r < 0 ? r : calls_one_finish(hand, err);
 }

@@ -66,6 +66,7 @@ struct calls {
 	size_t data_used;	 /* bytes of data, from the end of the records' room */
 	int failed;		 /* sticky -errno */
 	bool keep;		 /* results are wanted: never flush by itself, -ENOBUFS when full */
+	bool runs;		 /* started, not finished yet */
 	bool ran;		 /* what is here has been run: the next addition starts anew */
 	bool data_open;		 /* data was added since the last record */
 	struct call_note *notes; /* one for each record */
@@ -100,6 +101,9 @@ void calls_expect(struct calls *calls, size_t index, int64_t result, const char 
 /* Runs what was added. On the failure of a record that must succeed: its error. Afterwards results
  * and data can be read, until the next record is added; which starts the next batch. */
 int calls_run(struct calls *calls);
+/* The same in two halves, between which the thread runs alone. */
+int calls_start(struct calls *calls);
+int calls_finish(struct calls *calls);
 /* The same where the last record unmaps the room, the interpreter with it: the thread is left where
  * it faults then, at a stop in which the kernel still looks at signals and at interrupted calls.
  * Only for a hand that ends_by_fault, whose room is shared. */
@@ -111,3 +115,6 @@ void *calls_view(const struct calls *calls, uint64_t address);
 /* One call and its result; -errno of the call comes back as such, without an error noted. */
 int64_t calls_one(struct hand *hand, struct reprise_error *err, long number, uint64_t a, uint64_t b,
 	uint64_t c, uint64_t d, uint64_t e, uint64_t f);
+int calls_one_start(struct hand *hand, struct reprise_error *err, long number, uint64_t a,
+	uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f);
+int64_t calls_one_finish(struct hand *hand, struct reprise_error *err);

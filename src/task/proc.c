@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -107,13 +106,20 @@ ssize_t proc_link(pid_t pid, const char *name, char *target, size_t size)
 	return length;
 }
 
+/* By the text of the link, "mnt:[4026531840]": to follow it costs twice as much. */
 uint64_t proc_inode(pid_t pid, const char *name)
 {
-	char path[96];
-	struct stat st;
+	char path[96], target[96];
+	const char *number;
+	ssize_t length;
 
 	path_of(path, sizeof(path), pid, name);
-	return stat(path, &st) < 0 ? 0 : st.st_ino;
+	length = readlink(path, target, sizeof(target) - 1);
+	if (length < 0)
+		return 0;
+	target[length] = '\0';
+	number = strchr(target, '[');
+	return number ? strtoull(number + 1, NULL, 10) : 0;
 }
 
 /* ---- status ---- */

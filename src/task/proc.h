@@ -16,7 +16,8 @@ int proc_read(struct arena *arena, pid_t pid, const char *name, char **ret, size
 	struct reprise_error *err);
 int proc_open(pid_t pid, const char *name, int flags);			   /* fd or -errno */
 ssize_t proc_link(pid_t pid, const char *name, char *target, size_t size); /* length or -errno */
-uint64_t proc_inode(pid_t pid, const char *name); /* st_ino of what the link leads to; 0: none */
+/* The inode of a namespace, by its link (ns/mnt); 0: none. */
+uint64_t proc_inode(pid_t pid, const char *name);
 
 /* What /proc/PID/status and /proc/PID/stat say of one thread. */
 struct task_status {

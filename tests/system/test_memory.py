@@ -156,6 +156,35 @@ def test_without_pagemap_scan(frame, kind):
     assert frame.text() == "ready\ngood\n"
 
 
+SHARING = """
+import mmap, os, signal
+memory = mmap.mmap(-1, 32 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+memory.write(os.urandom(1 << 20) * 32)
+for _ in range(4):
+    if os.fork() == 0:
+        signal.pause()
+print("ready", flush=True)
+signal.pause()
+"""
+
+
+def own_memory(pid):
+    """kB that the process does not share."""
+    rollup = open(f"/proc/{pid}/smaps_rollup").read()
+    return int(re.search(r"^Private_Dirty: +(\d+) kB", rollup, re.M).group(1))
+
+
+def test_pages_shared_since_a_fork_stay_shared(frame):
+    (frame.path / "sharing.py").write_text(SHARING)
+    box = frame.start(["/usr/bin/python3", "sharing.py"], cwd=frame.path)
+    frame.wait_text("ready\n")
+    children = children_of(box.pid)
+    before = [own_memory(pid) for pid in children]
+    box.checkpoint(stop=False)
+    assert len(before) == 4 and max(before) < 8 << 10
+    assert max(own_memory(pid) for pid in children) < 8 << 10
+
+
 def test_without_userfaultfd(frame):
     box = frame.start([memory_program(frame), "large"])
     frame.wait_text("ready\n")

@@ -155,7 +155,8 @@ static void use_all(struct fixture *f, int stage)
 	struct live_process *process = f->tree->processes[0];
 	struct calls calls;
 
-	ck_assert_msg(borrow_process(process, &f->borrowed, &f->err) == 0, "%s", f->err.thing);
+	ck_assert_msg(borrow_start(process, &f->borrowed, &f->err) == 0, "%s", f->err.thing);
+	ck_assert_msg(borrow_ready(&f->borrowed, &f->err) == 0, "%s", f->err.thing);
 	if (stage == 1)
 		return;
 	for (size_t i = 0; i < process->nr_threads; i++) {
@@ -306,7 +307,8 @@ START_TEST(killed_while_frozen)
 	start(&f);
 	freeze(&f);
 	process = f.tree->processes[0];
-	ck_assert_int_eq(borrow_process(process, &f.borrowed, &f.err), 0);
+	ck_assert_int_eq(borrow_start(process, &f.borrowed, &f.err), 0);
+	ck_assert_int_eq(borrow_ready(&f.borrowed, &f.err), 0);
 	kill(f.program, SIGKILL);
 	ck_assert_int_lt(calls_one(&f.borrowed.hand, &f.err, SYS_getpid, 0, 0, 0, 0, 0, 0), 0);
 	ck_assert(f.borrowed.hand.lost);
