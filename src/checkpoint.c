@@ -189,6 +189,7 @@ int reprise_checkpoint(pid_t root, const char *dir,
 	clock_gettime(CLOCK_MONOTONIC, &checkpoint.start);
 	limit = descriptor_limit_raise();
 	r = run(&checkpoint);
+	capture_end(&checkpoint.capture);
 	tree_free(checkpoint.found);
 	tree_free(checkpoint.tree);
 	image_writer_free(checkpoint.writer);

@@ -9,9 +9,30 @@
 #include <unistd.h>
 
 #include "image/format.h"
+#include "state/content.h"
 #include "state/refusals.h"
 #include "state/tree.h"
 #include "watch.h"
+
+#define AHEAD 16 /* processes */
+
+static int begin_pool(struct capture *capture)
+{
+	size_t workers;
+
+	capture->pool = pool_new();
+	if (!capture->pool)
+		return -ENOMEM;
+	workers = pool_workers(capture->pool);
+	capture->arenas = arena_alloc(capture->arena, workers * sizeof(*capture->arenas));
+	if (!capture->arenas)
+		return -ENOMEM;
+	capture->arenas[0] = capture->arena;
+	for (size_t i = 1; i < workers; i++)
+		if (!(capture->arenas[i] = arena_new()))
+			return -ENOMEM;
+	return 0;
+}
 
 int capture_begin(struct capture *capture, struct arena *arena, struct image_writer *writer,
 	struct reprise_error *err)
@@ -31,9 +52,18 @@ int capture_begin(struct capture *capture, struct arena *arena, struct image_wri
 	snapshot->kernel = arena_string(arena, name.release);
 	snapshot->page_size = (uint32_t)sysconf(_SC_PAGESIZE);
 	snapshot->realtime = (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
-	if (!snapshot->machine || !snapshot->kernel)
+	if (!snapshot->machine || !snapshot->kernel || begin_pool(capture) < 0)
 		return fail(err, ENOMEM, "no memory for the snapshot");
 	return tree_begin(capture);
+}
+
+void capture_end(struct capture *capture)
+{
+	for (size_t i = 1; capture->arenas && i < pool_workers(capture->pool); i++)
+		arena_free(capture->arenas[i]);
+	capture->arenas = NULL;
+	pool_free(capture->pool);
+	capture->pool = NULL;
 }
 
 static void name_task(struct reprise_error *err, const struct live_process *process)
@@ -50,6 +80,16 @@ static bool has_ended(const struct live_process *process)
 	struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
 
 	return !process->threads[0].seized && poll(&end, 1, 0) == 1;
+}
+
+static int look_ahead(struct capture *capture, struct live_process *process)
+{
+	int r = 0;
+
+	for (size_t k = 0; state_kinds[k] && !r; k++)
+		if (state_kinds[k]->ahead)
+			r = state_kinds[k]->ahead(capture, process);
+	return r;
 }
 
 static int survey_process(struct capture *capture, struct live_process *process)
@@ -77,8 +117,15 @@ int capture_survey(struct capture *capture, struct live_tree *tree)
 	capture->tree = tree;
 	if (!tree->processes[0]->threads[0].seized)
 		r = tree_survey_memory(capture);
-	for (size_t i = 0; i < tree->count && !r; i++)
-		r = survey_process(capture, tree->processes[i]);
+	for (size_t i = 0; i < tree->count && i < AHEAD && !r; i++)
+		r = look_ahead(capture, tree->processes[i]);
+	for (size_t i = 0; i < tree->count && !r; i++) {
+		if (i + AHEAD < tree->count)
+			r = look_ahead(capture, tree->processes[i + AHEAD]);
+		if (!r)
+			r = survey_process(capture, tree->processes[i]);
+	}
+	pool_finish_all(capture->pool);
 	return r < 0 ? fail(capture->err, r, "cannot look at the tasks")
 		     : refusals_say(capture->refusals, capture->err);
 }
@@ -272,14 +319,15 @@ int capture_take(
 	struct capture *capture, bool (*interrupted)(void), const struct reprise_watcher *watcher)
 {
 	struct taking all[IN_FLIGHT];
-	int r;
+	int r, back;
 
 	for (size_t i = 0; i < IN_FLIGHT; i++)
 		all[i] = (struct taking){.borrowed = BORROWED_NONE};
 	r = take_all(capture, all, interrupted, watcher);
+	back = content_finish(capture, r < 0);
+	r = r < 0 ? r : back;
 	for (size_t i = 0; i < IN_FLIGHT; i++) {
-		int back = take_return(&all[i]);
-
+		back = take_return(&all[i]);
 		r = r < 0 ? r : back;
 		borrow_end(&all[i].borrowed);
 	}

@@ -8,6 +8,9 @@
 int capture_begin(struct capture *capture, struct arena *arena, struct image_writer *writer,
 	struct reprise_error *err);
 
+/* Also after a failure, and for one that was never begun. */
+void capture_end(struct capture *capture);
+
 /* What cannot be checkpointed, from outside: once for the living tree, once for the frozen one. */
 int capture_survey(struct capture *capture, struct live_tree *tree);
 

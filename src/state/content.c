@@ -3,7 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -13,105 +14,200 @@
 #include "task/proc.h"
 
 #define BUFFER_SIZE ((size_t)2 << 20)
+#define PIECE_SIZE ((uint64_t)8 << 20)
+#define PIECE_RUNS 256
 #define PAGE 4096u
 
 /*
- * Copies from many places into one buffer, and from there into the page file. By /proc/TID/mem: it
- * reads what the task itself may not, and leaves pages that tasks share since a fork as they are,
- * where process_vm_readv(2) gives the task a copy of each (since Linux 5.19).
+ * Memory is copied in pieces, by all workers of the pool. Through /proc/TID/mem: it reads what the
+ * task itself may not, and leaves pages that tasks share since a fork as they are, where
+ * process_vm_readv(2) gives the task a copy of each (since Linux 5.19).
  */
-struct copier {
-	struct capture *capture;
-	int mem_fd;
-	char *buffer;
-	size_t used;
-	uint64_t offset; /* of the buffer's first byte, in the page file */
+struct copies {
+	struct copy *list;
+	char **buffers;	      /* one for each worker, of BUFFER_SIZE */
+	_Atomic bool ends;    /* one has failed, or all is given up */
+	pthread_mutex_t lock; /* of what follows */
+	struct reprise_error err;
 };
+
+struct copy {
+	struct piece piece;
+	struct copies *copies;
+	struct image_writer *writer;
+	struct copy *next;
+	pid_t tid;
+	uint64_t offset; /* in the page file */
+	size_t count;
+	struct page_run runs[];
+};
+
+static char *new_buffer(struct arena *arena)
+{
+	char *piece = arena_alloc(arena, 2 * BUFFER_SIZE);
+
+	if (piece) {
+		piece += -(uintptr_t)piece & (BUFFER_SIZE - 1);
+		madvise(piece, BUFFER_SIZE, MADV_HUGEPAGE);
+	}
+	return piece;
+}
+
+static struct copies *copies_of(struct capture *capture)
+{
+	static const char key;
+	size_t workers = pool_workers(capture->pool);
+	struct copies *copies =
+		kind_table_get(capture->arena, &capture->tables, &key, sizeof(*copies));
+	char **buffers;
+
+	if (!copies || copies->buffers)
+		return copies;
+	buffers = arena_alloc(capture->arena, workers * sizeof(*buffers));
+	for (size_t i = 0; buffers && i < workers; i++)
+		if (!(buffers[i] = new_buffer(capture->arena)))
+			return NULL;
+	pthread_mutex_init(&copies->lock, NULL);
+	copies->buffers = buffers;
+	return buffers ? copies : NULL;
+}
 
 static char *copy_buffer(struct capture *capture)
 {
-	static const char key;
-	char **buffer = kind_table_get(capture->arena, &capture->tables, &key, sizeof(*buffer));
+	struct copies *copies = copies_of(capture);
 
-	if (buffer && !*buffer) {
-		char *piece = arena_alloc(capture->arena, 2 * BUFFER_SIZE);
-
-		if (piece) {
-			piece += -(uintptr_t)piece & (BUFFER_SIZE - 1);
-			madvise(piece, BUFFER_SIZE, MADV_HUGEPAGE);
-		}
-		*buffer = piece;
-	}
-	return buffer ? *buffer : NULL;
+	return copies ? copies->buffers[0] : NULL;
 }
 
-static int read_part(struct copier *copier, uint64_t from, size_t size)
+static int read_part(int mem_fd, char *to, uint64_t from, size_t size, struct reprise_error *err)
 {
 	while (size) {
-		ssize_t n = pread(copier->mem_fd, copier->buffer + copier->used, size, (off_t)from);
+		ssize_t n = pread(mem_fd, to, size, (off_t)from);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return fail(copier->capture->err, n < 0 ? errno : EFAULT,
-				"cannot read memory at %llx", (unsigned long long)from);
-		copier->used += (size_t)n;
+			return fail(err, n < 0 ? errno : EFAULT, "cannot read memory at %llx",
+				(unsigned long long)from);
+		to += n;
 		from += (uint64_t)n;
 		size -= (size_t)n;
 	}
 	return 0;
 }
 
-static int flush(struct copier *copier)
+/* Through one buffer, which is written whenever it is full. */
+static int copy_runs(const struct copy *copy, int mem_fd, char *buffer, struct reprise_error *err)
 {
-	struct iovec whole = {copier->buffer, copier->used};
-	int r = copier->used ? image_writer_put(copier->capture->writer, copier->offset, &whole, 1,
-				       copier->capture->err)
-			     : 0;
-
-	copier->offset += copier->used;
-	copier->used = 0;
-	return r;
-}
-
-static int copy_runs(struct copier *copier, const struct page_runs *runs)
-{
+	struct iovec whole = {buffer, 0};
+	uint64_t offset = copy->offset;
 	int r = 0;
 
-	for (size_t i = 0; i < runs->count && r == 0; i++) {
-		for (uint64_t at = runs->items[i].start; at < runs->items[i].end && r == 0;) {
-			size_t size = runs->items[i].end - at;
+	for (size_t i = 0; i < copy->count && r == 0; i++) {
+		for (uint64_t at = copy->runs[i].start; at < copy->runs[i].end && r == 0;) {
+			size_t size = copy->runs[i].end - at;
 
-			if (size > BUFFER_SIZE - copier->used)
-				size = BUFFER_SIZE - copier->used;
-			r = read_part(copier, at, size);
+			if (size > BUFFER_SIZE - whole.iov_len)
+				size = BUFFER_SIZE - whole.iov_len;
+			r = read_part(mem_fd, buffer + whole.iov_len, at, size, err);
 			at += size;
-			if (r == 0 && copier->used == BUFFER_SIZE)
-				r = flush(copier);
+			whole.iov_len += size;
+			if (r < 0 || whole.iov_len < BUFFER_SIZE)
+				continue;
+			r = image_writer_put(copy->writer, offset, &whole, 1, err);
+			offset += whole.iov_len;
+			whole.iov_len = 0;
 		}
 	}
-	return r ? r : flush(copier);
+	return r || !whole.iov_len ? r : image_writer_put(copy->writer, offset, &whole, 1, err);
+}
+
+static void run_copy(struct piece *piece, size_t worker)
+{
+	struct copy *copy = (struct copy *)piece;
+	struct copies *copies = copy->copies;
+	_cleanup_close_ int mem_fd = -1;
+	struct reprise_error err = {0};
+	int r;
+
+	if (copies->ends)
+		return;
+	mem_fd = proc_open(copy->tid, "mem", O_RDONLY);
+	r = mem_fd < 0 ? fail(&err, mem_fd, "cannot open the memory of task %d", copy->tid)
+		       : copy_runs(copy, mem_fd, copies->buffers[worker], &err);
+	if (r == 0)
+		return;
+	pthread_mutex_lock(&copies->lock);
+	if (!copies->err.code)
+		copies->err = err;
+	copies->ends = true;
+	pthread_mutex_unlock(&copies->lock);
+}
+
+/* A piece of up to PIECE_SIZE bytes: from byte *skip of the run first on. */
+static struct copy *cut_piece(
+	const struct page_runs *runs, size_t *first, uint64_t *skip, uint64_t *ret_bytes)
+{
+	size_t room = runs->count - *first < PIECE_RUNS ? runs->count - *first : PIECE_RUNS;
+	struct copy *copy = malloc(sizeof(*copy) + room * sizeof(copy->runs[0]));
+	uint64_t bytes = 0;
+
+	if (!copy)
+		return NULL;
+	*copy = (struct copy){.piece.run = run_copy};
+	while (copy->count < room && bytes < PIECE_SIZE) {
+		const struct page_run *run = &runs->items[*first];
+		uint64_t start = run->start + *skip, size = run->end - start;
+
+		if (size > PIECE_SIZE - bytes)
+			size = PIECE_SIZE - bytes;
+		copy->runs[copy->count++] = (struct page_run){start, start + size};
+		bytes += size;
+		*skip = start + size < run->end ? *skip + size : 0;
+		*first += !*skip;
+	}
+	*ret_bytes = bytes;
+	return copy;
 }
 
 int content_copy_task(
 	struct capture *capture, pid_t tid, const struct page_runs *runs, uint64_t offset)
 {
-	struct copier copier = {
-		.capture = capture,
-		.mem_fd = runs->count ? proc_open(tid, "mem", O_RDONLY) : -1,
-		.buffer = copy_buffer(capture),
-		.offset = offset,
-	};
-	int r;
+	struct copies *copies = copies_of(capture);
+	uint64_t skip = 0, bytes;
 
-	if (!runs->count)
-		return 0;
-	if (!copier.buffer || copier.mem_fd < 0)
-		return fail(capture->err, copier.buffer ? copier.mem_fd : -ENOMEM,
-			"cannot copy memory");
-	r = copy_runs(&copier, runs);
-	close_ptr(&copier.mem_fd);
-	return r;
+	for (size_t i = 0; i < runs->count; offset += bytes) {
+		struct copy *copy = copies ? cut_piece(runs, &i, &skip, &bytes) : NULL;
+
+		if (!copy)
+			return fail(capture->err, ENOMEM, "cannot copy memory");
+		copy->copies = copies;
+		copy->writer = capture->writer;
+		copy->tid = tid;
+		copy->offset = offset;
+		copy->next = copies->list;
+		copies->list = copy;
+		pool_add(capture->pool, &copy->piece);
+	}
+	return 0;
+}
+
+int content_finish(struct capture *capture, bool give_up)
+{
+	struct copies *copies = copies_of(capture);
+	struct copy *next;
+
+	if (!copies)
+		return give_up ? 0 : fail(capture->err, ENOMEM, "cannot copy memory");
+	if (give_up)
+		copies->ends = true;
+	pool_finish_all(capture->pool);
+	for (struct copy *copy = copies->list; copy; copy = next) {
+		next = copy->next;
+		free(copy);
+	}
+	copies->list = NULL;
+	return copies->err.code ? fail(capture->err, copies->err.code, "%s", copies->err.thing) : 0;
 }
 
 /* Where a file has data: whole pages. A file system without holes is all data. */

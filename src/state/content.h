@@ -36,10 +36,12 @@ int scan_pagemap(
 int pages_set(struct arena *arena, const struct page_runs *runs, size_t from, size_t to,
 	uint64_t offset, Pages **ret);
 
-/* Copies the runs' bytes out of a task's memory, one after the other, to offset in the page file.
- */
+/* Copies the runs' bytes out of a frozen task's memory, one after the other, to offset in the page
+ * file; beside other work, up to content_finish. */
 int content_copy_task(
 	struct capture *capture, pid_t tid, const struct page_runs *runs, uint64_t offset);
+/* Waits for all copies: 0 or the first failure. give_up: those that have not begun are left out. */
+int content_finish(struct capture *capture, bool give_up);
 
 /* Saves what a file of size bytes has in it, without its holes; *ret is NULL when that is none. */
 int content_take_file(struct capture *capture, int fd, uint64_t size, Pages **ret);

@@ -30,6 +30,10 @@
 #endif
 
 struct memory_notes {
+	struct piece piece; /* that reads the areas */
+	struct arena **arenas;
+	pid_t tid;
+	int result;
 	struct live_areas areas;
 	size_t brk, dumpable, no_huge, mdwe; /* calls that ask */
 };
@@ -104,23 +108,47 @@ enum area_sort area_sort(const struct live_area *area, dev_t shared_memory, cons
 	return sort;
 }
 
-static int memory_survey(struct capture *capture, struct live_process *process)
+static void read_areas(struct piece *piece, size_t worker)
+{
+	struct memory_notes *notes = (struct memory_notes *)piece;
+
+	notes->result = areas_read(notes->arenas[worker], notes->tid, &notes->areas, NULL);
+}
+
+/* The text of smaps costs the kernel more than all else that is read of a small process. */
+static int memory_ahead(struct capture *capture, struct live_process *process)
 {
 	struct memory_notes *notes;
 	pid_t tid = live_tid(process);
-	int r;
 
 	if (process->zombie || tid <= 0)
 		return 0;
 	notes = arena_alloc(capture->arena, sizeof(*notes));
 	if (!notes)
 		return fail(capture->err, ENOMEM, "cannot note areas of memory");
-	r = areas_read(capture->arena, tid, &notes->areas, NULL);
+	notes->piece.run = read_areas;
+	notes->arenas = capture->arenas;
+	notes->tid = tid;
+	process->notes[NOTE_MEMORY] = notes;
+	pool_add(capture->pool, &notes->piece);
+	return 0;
+}
+
+static int memory_survey(struct capture *capture, struct live_process *process)
+{
+	struct memory_notes *notes = process->notes[NOTE_MEMORY];
+	int r;
+
+	if (!notes)
+		return 0;
+	pool_finish(capture->pool, &notes->piece);
+	r = notes->result;
+	if (r < 0)
+		process->notes[NOTE_MEMORY] = NULL;
 	if (r == -ENOENT || r == -ESRCH)
 		return 0; /* it has just ended: only while it is not frozen yet */
 	if (r < 0)
 		return fail(capture->err, r, "cannot read the areas of memory");
-	process->notes[NOTE_MEMORY] = notes;
 	for (size_t i = 0; i < notes->areas.count; i++) {
 		const struct live_area *area = &notes->areas.items[i];
 		const char *why = NULL;
@@ -411,6 +439,7 @@ static int memory_take(
 
 const struct state_kind memory_kind = {
 	.name = "memory",
+	.ahead = memory_ahead,
 	.survey = memory_survey,
 	.ask = memory_ask,
 	.take = memory_take,

@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/pool.h"
 #include "image/image.h"
 #include "image/snapshot.h"
 #include "task/borrow.h"
@@ -41,6 +42,8 @@ struct capture {
 	struct live_tree *tree;
 	struct refusals *refusals;
 	struct kind_table *tables;
+	struct pool *pool;     /* for what needs no ptrace */
+	struct arena **arenas; /* one for each worker of it; the first is arena */
 	struct reprise_error *err;
 };
 
@@ -85,6 +88,9 @@ struct restore {
 struct state_kind {
 	const char *name;
 
+	/* Some processes before survey comes to this one: starts what it will need (base/pool.h).
+	 */
+	int (*ahead)(struct capture *capture, struct live_process *process);
 	/* Before anything is stopped: what cannot be captured is refused. Looks from outside only.
 	 * Called again when all is frozen (capture->tree is then the frozen tree), since tasks may
 	 * have changed: it must find the same things and may keep notes. */
