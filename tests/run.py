@@ -3,7 +3,8 @@
 """Runs the suites of tests/suites and adds up what they counted.
 
 A suite is an executable that ends with the line "N passed, N failed, N skipped". Its head may say
-"# timeout: SECONDS" and "# only: full". A suite that hangs is killed with its whole tree.
+"# timeout: SECONDS" and "# only: full"; REPRISE_FULL=1 in its environment asks for all it has. A
+suite that hangs is killed with its whole tree.
 """
 import argparse
 import ctypes
@@ -63,9 +64,9 @@ def kill_all_below(pid):
         time.sleep(0.02)
 
 
-def run(suite, build, log):
+def run(suite, build, log, full):
     limit = float(head_of(suite, "timeout", 600))
-    env = dict(os.environ, REPRISE_BUILD=str(build), REPRISE_ROOT=str(ROOT))
+    env = dict(os.environ, REPRISE_BUILD=str(build), REPRISE_ROOT=str(ROOT), REPRISE_FULL=str(int(full)))
     start, last, tail = time.monotonic(), (0, 1, 0), ""
     child = subprocess.Popen([suite], cwd=ROOT, env=env, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -135,7 +136,7 @@ def main():
     (build / "logs").mkdir(exist_ok=True)
     for suite in suites:
         with open(build / "logs" / (suite.name + ".log"), "w") as log:
-            totals = [a + b for a, b in zip(totals, run(suite, build, log))]
+            totals = [a + b for a, b in zip(totals, run(suite, build, log, args.full))]
     print(f"{totals[0]} passed, {totals[1]} failed, {totals[2]} skipped", flush=True)
     sys.exit(1 if totals[1] or not totals[0] else 0)
 

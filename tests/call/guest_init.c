@@ -6,6 +6,7 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { WORDS = 32 };
@@ -15,6 +16,7 @@ static void run(char *line)
 	char *words[WORDS + 1] = {NULL};
 	int status = -1;
 	int n = 0;
+	time_t start = time(NULL);
 	pid_t pid;
 
 	for (char *word = strtok(line, " \n"); word && n < WORDS; word = strtok(NULL, " \n"))
@@ -31,7 +33,8 @@ static void run(char *line)
 	}
 	for (pid_t done = 0; done != pid;)
 		done = wait(&status);
-	printf("guest: %s ended with status %#x\n", words[0], (unsigned)status);
+	printf("guest: %s ended with status %#x after %ld s\n", words[0], (unsigned)status,
+		(long)(time(NULL) - start));
 	fflush(stdout);
 }
 
