@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "image/format.h"
+#include "state/ahead.h"
 #include "state/content.h"
 #include "state/refusals.h"
 #include "state/tree.h"
@@ -82,9 +83,17 @@ static bool has_ended(const struct live_process *process)
 	return !process->threads[0].seized && poll(&end, 1, 0) == 1;
 }
 
+static bool is_frozen(const struct live_process *process)
+{
+	for (size_t i = 0; i < process->nr_threads; i++)
+		if (process->threads[i].seized)
+			return true;
+	return false;
+}
+
 static int look_ahead(struct capture *capture, struct live_process *process)
 {
-	int r = 0;
+	int r = is_frozen(process) ? ahead_start(capture, process) : 0;
 
 	for (size_t k = 0; state_kinds[k] && !r; k++)
 		if (state_kinds[k]->ahead)

@@ -3,6 +3,7 @@
  * Odds and ends that make a process what it is to the kernel: how likely it is to be killed without
  * memory, its personality, what it dumps, whether orphans come to it, membarrier registrations.
  */
+#include "state/ahead.h"
 #include "state/kinds.h"
 
 #include <errno.h>
@@ -49,10 +50,11 @@ static int identity_ask(struct capture *capture, struct live_process *process, s
 	return 0;
 }
 
-static int read_number(struct capture *capture, pid_t pid, const char *name, int base, long *ret)
+static int read_number(struct capture *capture, struct live_process *process, enum ahead_file file,
+	int base, long *ret)
 {
 	char *text;
-	int r = proc_read(capture->arena, pid, name, &text, NULL, capture->err);
+	int r = ahead_read(capture, process, file, &text, NULL);
 
 	if (r == 0)
 		*ret = strtol(text, NULL, base);
@@ -71,9 +73,9 @@ static int identity_take(
 	if (!identity)
 		return fail(capture->err, ENOMEM, "identity");
 	ret->identity = identity;
-	r = read_number(capture, live_tid(process), "oom_score_adj", 10, &adjustment);
+	r = read_number(capture, process, AHEAD_OOM_SCORE_ADJ, 10, &adjustment);
 	if (r == 0)
-		r = read_number(capture, live_tid(process), "coredump_filter", 16, &filter);
+		r = read_number(capture, process, AHEAD_COREDUMP_FILTER, 16, &filter);
 	if (r < 0)
 		return r;
 	identity->oom_score_adj = (int32_t)adjustment;

@@ -39,6 +39,7 @@ enum note {
 	NOTE_CREDENTIALS,
 	NOTE_TIMERS,
 	NOTE_MOUNTS,
+	NOTE_AHEAD,
 };
 
 /* In finish: this stub does what is done once per process, as the last of its live threads. */

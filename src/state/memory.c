@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "state/ahead.h"
 #include "state/content.h"
 #include "state/files_table.h"
 #include "state/kinds.h"
@@ -388,7 +389,7 @@ static int take_places(
 	struct task_status of_live;
 	char *auxv, name[32];
 	size_t size;
-	int r = proc_read(capture->arena, live_tid(process), "auxv", &auxv, &size, capture->err);
+	int r = ahead_read(capture, process, AHEAD_AUXV, &auxv, &size);
 
 	/* A leader that has exited has no memory any more. */
 	if (r == 0 && process->threads[0].dead) {

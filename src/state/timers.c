@@ -4,6 +4,7 @@
  * was left. The owner of a per-thread CPU clock cannot be seen from outside: it is taken to be the
  * thread that the timer signals.
  */
+#include "state/ahead.h"
 #include "state/kinds.h"
 
 #include <errno.h>
@@ -129,14 +130,13 @@ static int timers_ask(struct capture *capture, struct live_process *process, str
 {
 	struct timers_asked *asked = arena_alloc(capture->arena, sizeof(*asked));
 	char *text;
-	size_t size;
 	int r;
 
 	if (!asked)
 		return fail(capture->err, ENOMEM, "timers");
 	process->notes[NOTE_TIMERS] = asked;
 	asked->when = now();
-	r = proc_read(capture->arena, process->pid, "timers", &text, &size, capture->err);
+	r = ahead_read(capture, process, AHEAD_TIMERS, &text, NULL);
 	if (r == 0)
 		r = parse_timers(capture, process, text, asked);
 	if (r < 0)
