@@ -190,8 +190,6 @@ int reprise_checkpoint(pid_t root, const char *dir,
 	limit = descriptor_limit_raise();
 	r = run(&checkpoint);
 	capture_end(&checkpoint.capture);
-	tree_free(checkpoint.found);
-	tree_free(checkpoint.tree);
 	image_writer_free(checkpoint.writer);
 	descriptor_limit_restore(&limit);
 	return r;

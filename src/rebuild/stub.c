@@ -31,11 +31,7 @@ struct creation {
 
 struct stub *stub_new(struct rebuild *rebuild)
 {
-	struct stub *stub = arena_alloc(rebuild->arena, sizeof(*stub));
-
-	if (stub)
-		stub->pidfd = -1;
-	return stub;
+	return arena_alloc(rebuild->arena, sizeof(struct stub));
 }
 
 const char *stub_name(const struct stub *stub, char *buffer, size_t size)

@@ -2,7 +2,6 @@
 #include "state/capture.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -75,25 +74,9 @@ static void name_task(struct reprise_error *err, const struct live_process *proc
 		process->threads[0].status.name);
 }
 
-/* Before the freeze a task may end at any time: what was said of it does not count then. */
-static bool has_ended(const struct live_process *process)
-{
-	struct pollfd end = {.fd = process->pidfd, .events = POLLIN};
-
-	return !process->threads[0].seized && poll(&end, 1, 0) == 1;
-}
-
-static bool is_frozen(const struct live_process *process)
-{
-	for (size_t i = 0; i < process->nr_threads; i++)
-		if (process->threads[i].seized)
-			return true;
-	return false;
-}
-
 static int look_ahead(struct capture *capture, struct live_process *process)
 {
-	int r = is_frozen(process) ? ahead_start(capture, process) : 0;
+	int r = live_is_frozen(process) ? ahead_start(capture, process) : 0;
 
 	for (size_t k = 0; state_kinds[k] && !r; k++)
 		if (state_kinds[k]->ahead)
@@ -109,7 +92,9 @@ static int survey_process(struct capture *capture, struct live_process *process)
 	for (size_t k = 0; state_kinds[k] && !r; k++)
 		if (state_kinds[k]->survey)
 			r = state_kinds[k]->survey(capture, process);
-	if (!process->zombie && has_ended(process)) {
+	/* Before the freeze a task may end at any time: what was said of it does not count then. */
+	if ((r < 0 || refusals_count(capture->refusals) > refused) && !process->zombie &&
+		live_has_ended(process)) {
 		error_clear(capture->err);
 		refusals_forget(capture->refusals, refused);
 		r = 0;

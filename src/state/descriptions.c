@@ -76,15 +76,12 @@ const char *fdinfo_field(const char *fdinfo, const char *name)
 
 int description_grab(struct capture *capture, const struct description *description)
 {
-	_cleanup_close_ int thread = -1;
-	int pidfd = description->process->pidfd, fd;
+	/* PIDFD_THREAD, Linux 6.9: the leader has exited and has no descriptors. */
+	int flags = description->tid != description->process->pid ? O_EXCL : 0, fd;
+	_cleanup_close_ int pidfd = (int)syscall(SYS_pidfd_open, description->tid, flags);
 
-	if (description->tid != description->process->pid) {
-		/* PIDFD_THREAD, Linux 6.9: the leader has exited and has no descriptors. */
-		thread = pidfd = (int)syscall(SYS_pidfd_open, description->tid, O_EXCL);
-		if (thread < 0)
-			return fail(capture->err, errno, "cannot hold thread %d", description->tid);
-	}
+	if (pidfd < 0)
+		return fail(capture->err, errno, "cannot hold thread %d", description->tid);
 	fd = (int)syscall(SYS_pidfd_getfd, pidfd, description->number, 0);
 	if (fd < 0)
 		return fail(capture->err, errno, "cannot reach descriptor %d (%s)",
@@ -99,14 +96,6 @@ static const struct live_thread *holder(const struct live_process *process)
 		if (!process->threads[i].dead)
 			return &process->threads[i];
 	return NULL;
-}
-
-static bool is_frozen(const struct live_process *process)
-{
-	for (size_t i = 0; i < process->nr_threads; i++)
-		if (process->threads[i].seized)
-			return true;
-	return false;
 }
 
 /* 0 the same, 1 less, 2 more; -errno. */
@@ -238,7 +227,7 @@ static int find_description(struct capture *capture, struct live_process *proces
 	ret = read_description(capture, dir, fresh);
 	if (ret == 0)
 		ret = place_of(finder, fresh, &place);
-	if (ret < 0 && (is_frozen(process) || ret == -ENOSYS || ret == -EPERM))
+	if (ret < 0 && (live_is_frozen(process) || ret == -ENOSYS || ret == -EPERM))
 		return fail(capture->err, ret, "cannot look at descriptor %d", item->number);
 	/* It was closed while it was looked at. */
 	if (ret < 0 || !place)
@@ -341,7 +330,7 @@ int descriptions_survey(struct capture *capture, struct live_process *process)
 	if (ret >= 0)
 		ret = read_numbers(capture->arena, dir, table);
 	if (ret < 0)
-		return is_frozen(process) || ret == -EACCES || ret == -EPERM
+		return live_is_frozen(process) || ret == -EACCES || ret == -EPERM
 			       ? fail(capture->err, ret, "cannot list its descriptors")
 			       : 0;
 	for (size_t i = 0; i < table->count; i++) {

@@ -57,7 +57,6 @@ struct stub_spaces {
 /* A task being built: a stub that runs calls. One per thread of the image, and one per ghost. */
 struct stub {
 	pid_t tid;		/* as the controller numbers it */
-	int pidfd;		/* of the thread group; -1 for other threads */
 	const Process *process; /* NULL: a ghost */
 	const Thread *thread;
 	struct stub *leader; /* itself for a leader */

@@ -373,6 +373,10 @@ static int search_all(struct search *search, pid_t root)
 	size_t settled = 0;
 	int r = add_process(search, root);
 
+	/* Not the number of a thread. */
+	if (!r && !search->stop && search->tree->count &&
+		search->tree->processes[0]->threads[0].status.tgid != root)
+		r = -ESRCH;
 	while (!r) {
 		size_t known = search->tree->count;
 
@@ -415,7 +419,6 @@ static int search_once(struct arena *arena, pid_t root, bool stop, const struct 
 	ids_free(&search.ids);
 	if (r < 0) {
 		tree_release(search.tree);
-		tree_free(search.tree);
 		return r;
 	}
 	*ret = search.tree;

@@ -2,12 +2,10 @@
 #include "task/tree.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -66,15 +64,10 @@ int tree_add(struct live_tree *tree, pid_t pid, struct live_process **ret)
 	if (!process)
 		return -ENOMEM;
 	process->pid = pid;
-	process->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	if (process->pidfd < 0)
-		return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno; /* a thread's number */
 	process->index = tree->count;
 	r = arena_append(tree->arena, (void ***)&tree->processes, &tree->count, process);
-	if (r < 0) {
-		close(process->pidfd);
+	if (r < 0)
 		return r;
-	}
 	if (tree->count * 2 > tree->table_size)
 		r = grow_table(tree);
 	else
@@ -149,11 +142,8 @@ int tree_finish(struct live_tree *tree)
 	for (size_t i = 0; i < tree->count; i++) {
 		struct live_process *process = tree->processes[i];
 
-		if (process->gone) {
-			close(process->pidfd);
-			continue;
-		}
-		tree->processes[kept++] = process;
+		if (!process->gone)
+			tree->processes[kept++] = process;
 	}
 	tree->count = kept;
 	rebuild_table(tree);
@@ -183,13 +173,27 @@ int tree_finish(struct live_tree *tree)
 	return rebuild_table(tree);
 }
 
-void tree_free(struct live_tree *tree)
+bool live_is_frozen(const struct live_process *process)
 {
-	if (!tree)
-		return;
-	for (size_t i = 0; i < tree->count; i++)
-		close(tree->processes[i]->pidfd);
-	tree->count = 0;
+	for (size_t i = 0; i < process->nr_threads; i++)
+		if (process->threads[i].seized)
+			return true;
+	return false;
+}
+
+bool live_has_ended(const struct live_process *process)
+{
+	_cleanup_arena_ struct arena *arena = arena_new();
+	struct task_status now;
+	char task[16];
+
+	if (live_is_frozen(process))
+		return false;
+	snprintf(task, sizeof(task), "%d", process->pid);
+	if (!arena || proc_status(arena, task, true, &now, NULL) < 0)
+		return true;
+	return now.start_time != process->threads[0].status.start_time ||
+	       (now.state == 'Z' && now.threads <= 1) || now.state == 'X';
 }
 
 const char *live_name(const struct live_thread *thread, char *buffer, size_t size)
@@ -275,28 +279,19 @@ static bool take_ends(struct live_tree *tree)
 	return all;
 }
 
-static bool all_have_ended(const struct live_tree *tree)
-{
-	for (size_t i = 0; i < tree->count; i++) {
-		struct pollfd one = {.fd = tree->processes[i]->pidfd, .events = POLLIN};
-
-		if (poll(&one, 1, 0) != 1)
-			return false;
-	}
-	return true;
-}
-
 int tree_kill(struct live_tree *tree, struct reprise_error *err)
 {
 	double end = seconds_now() + KILL_SECONDS;
 	useconds_t pause = 100;
 
-	/* All are stopped until they get it, so none sees another one's end. */
+	/* All are stopped until they get it, so none sees another one's end. A number of a task
+	 * that is traced is nobody else's. */
 	for (size_t i = 0; i < tree->count; i++)
-		syscall(SYS_pidfd_send_signal, tree->processes[i]->pidfd, SIGKILL, NULL, 0);
+		if (live_is_frozen(tree->processes[i]))
+			kill(tree->processes[i]->pid, SIGKILL);
 	/* The init of a pid namespace ends last, after all others have been taken by their tracer
 	 * and their parents: so nothing here waits for one of them alone. */
-	while (!take_ends(tree) || !all_have_ended(tree)) {
+	while (!take_ends(tree)) {
 		if (seconds_now() > end)
 			return fail(err, ETIMEDOUT, "the tasks do not end");
 		usleep(pause);

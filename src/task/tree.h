@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The live tree: a root task and all its descendants, found in /proc and frozen. A process is held
- * by pid and pidfd; what was read of it counts only while the pidfd is alive.
+ * The live tree: a root task and all its descendants, found in /proc and frozen. A number
+ * is that of the same task as long as it is traced; before that, live_has_ended() tells.
  */
 #pragma once
 
@@ -28,7 +28,6 @@ struct live_thread {
 
 struct live_process {
 	pid_t pid;
-	int pidfd;
 	size_t index;		     /* position in the tree: parents come before children */
 	struct live_process *parent; /* NULL: outside the tree */
 	struct live_thread *threads; /* the leader first */
@@ -71,12 +70,15 @@ void tree_release(struct live_tree *tree);
 /* Ends all of them, and waits until they are gone as far as their parents allow. */
 int tree_kill(struct live_tree *tree, struct reprise_error *err);
 
-void tree_free(struct live_tree *tree); /* closes pidfds; NULL is fine; does not release */
-
 /* Whether a thread of it waits for its vfork child now. */
 bool tree_waits_for_vfork(const struct live_process *process);
 
 struct live_process *tree_process(const struct live_tree *tree, pid_t pid);
+
+/* One of its threads is traced. */
+bool live_is_frozen(const struct live_process *process);
+/* It is not traced, and has ended since it was looked at. */
+bool live_has_ended(const struct live_process *process);
 
 /* "11235 5 1": the pids of a thread, outermost first, for errors. */
 const char *live_name(const struct live_thread *thread, char *buffer, size_t size);

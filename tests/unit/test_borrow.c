@@ -127,7 +127,6 @@ static void stop(struct fixture *f)
 {
 	wait_for(f->shared, 3);
 	borrow_end(&f->borrowed);
-	tree_free(f->tree);
 	arena_free(f->arena);
 	kill(f->program, SIGKILL);
 	waitpid(f->program, NULL, 0);
@@ -189,7 +188,6 @@ START_TEST(a_program_goes_on)
 		freeze(&f);
 		use_all(&f, 0);
 		tree_release(f.tree);
-		tree_free(f.tree);
 		f.tree = NULL;
 		wait_for(f.shared, 1);
 	}
@@ -289,7 +287,6 @@ START_TEST(a_second_controller_finds_it_on_the_way)
 		freeze(&f);
 		use_all(&f, 0);
 		tree_release(f.tree);
-		tree_free(f.tree);
 		f.tree = NULL;
 		ck_assert_str_eq(maps_of(&f), maps);
 		kill(f.program, SIGCONT);
@@ -314,7 +311,6 @@ START_TEST(killed_while_frozen)
 	ck_assert(f.borrowed.hand.lost);
 	borrow_return(&f.borrowed, &f.err);
 	ck_assert_int_eq(tree_kill(f.tree, NULL), 0);
-	tree_free(f.tree);
 	borrow_end(&f.borrowed);
 	arena_free(f.arena);
 	/* Tracer and parent are one here: it has been taken already. */

@@ -199,7 +199,6 @@ static struct live_tree *find_eight(pid_t pid)
 			zombies += tree->processes[i]->zombie;
 		if (tree->count == 8 && zombies == 1)
 			return tree;
-		tree_free(tree);
 		usleep(1000);
 	}
 	ck_abort_msg("the family is not complete");
@@ -212,7 +211,6 @@ START_TEST(a_tree_frozen_and_killed)
 	struct live_tree *tree = find_eight(pid);
 
 	ck_assert_int_eq(tree->processes[0]->pid, pid);
-	tree_free(tree);
 	for (int i = 0; i < 10; i++) {
 		ck_assert_msg(tree_freeze(arena, pid, NULL, &tree, &err) == 0, "%s", err.thing);
 		ck_assert_uint_eq(tree->count, 8);
@@ -228,10 +226,8 @@ START_TEST(a_tree_frozen_and_killed)
 		if (i == 9)
 			break;
 		tree_release(tree);
-		tree_free(tree);
 	}
 	ck_assert_int_eq(tree_kill(tree, &err), 0);
-	tree_free(tree);
 }
 END_TEST
 
@@ -256,7 +252,6 @@ START_TEST(a_tree_with_a_namespace_in_it)
 		ck_assert_int_eq(tree_find(arena, pid, &tree, &err), 0);
 		if (tree->count >= 9)
 			break;
-		tree_free(tree);
 		usleep(1000);
 	}
 	for (size_t i = 0; i < tree->count; i++) {
@@ -265,10 +260,8 @@ START_TEST(a_tree_with_a_namespace_in_it)
 		inits += status->nr_levels == 2 && status->pids[1] == 1;
 	}
 	ck_assert_uint_eq(inits, 1);
-	tree_free(tree);
 	ck_assert_int_eq(tree_freeze(arena, pid, NULL, &tree, &err), 0);
 	ck_assert_int_eq(tree_kill(tree, &err), 0);
-	tree_free(tree);
 }
 END_TEST
 
