@@ -3,8 +3,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "image/id_map.h"
 #include "image/validate.h"
 
+#define MAX_GROUPS 65536
 #define MAX_UTS_NAME 64
 #define MAX_SIZE (1ull << 60)
 
@@ -12,9 +14,24 @@ static int check_user_namespaces(const struct rules *rules)
 {
 	const Snapshot *snapshot = rules->snapshot;
 
-	for (size_t i = 0; i < snapshot->n_user_namespaces; i++)
-		REQUIRE(rules, is_index_or_none(snapshot->user_namespaces[i]->parent, i),
+	for (size_t i = 0; i < snapshot->n_user_namespaces; i++) {
+		const UserNamespace *ns = snapshot->user_namespaces[i];
+		struct id_map map;
+
+		REQUIRE(rules, is_index_or_none(ns->parent, i),
 			"user namespace %zu: its parent does not come before it", i);
+		REQUIRE(rules, id_map_parse(ns->uid_map, &map) == 0 && map.count,
+			"user namespace %zu: its users", i);
+		REQUIRE(rules, id_map_parse(ns->gid_map, &map) == 0 && map.count,
+			"user namespace %zu: its groups", i);
+		REQUIRE(rules, ns->n_groups <= MAX_GROUPS, "user namespace %zu: %zu groups", i,
+			ns->n_groups);
+	}
+	REQUIRE(rules, snapshot->n_ipc_owners <= snapshot->ipc_namespaces,
+		"more owners than ipc namespaces");
+	for (size_t i = 0; i < snapshot->n_ipc_owners; i++)
+		REQUIRE(rules, snapshot->ipc_owners[i] <= snapshot->n_user_namespaces,
+			"ipc namespace %zu: owner %u", i, snapshot->ipc_owners[i]);
 	return 0;
 }
 
@@ -27,6 +44,8 @@ static int check_uts_namespaces(const struct rules *rules)
 
 		REQUIRE(rules, is_index_or_none(ns->made_from, snapshot->n_uts_namespaces),
 			"uts namespace %zu is made from number %d", i, ns->made_from);
+		REQUIRE(rules, ns->owner <= snapshot->n_user_namespaces,
+			"uts namespace %zu: owner %u", i, ns->owner);
 		REQUIRE(rules,
 			strlen(ns->nodename) <= MAX_UTS_NAME &&
 				strlen(ns->domainname) <= MAX_UTS_NAME,

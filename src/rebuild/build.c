@@ -75,27 +75,28 @@ static int step_create(struct rebuild *rebuild, const struct plan_step *step)
 	struct stub *actor = actor_of(rebuild, step->actor);
 	struct stub *subject = rebuild->stubs[step->subject];
 	bool nursery = step->actor == PLAN_NURSERY;
-	int nr_pids = task->level + 1, ret, exit_signal = step->value;
+	int ret, exit_signal = step->value;
 	uint64_t flags = 0;
 
 	if (step->flags & PLAN_CLONE_THREAD)
 		flags |= THREAD_FLAGS;
 	if (step->flags & PLAN_CLONE_PARENT || (nursery && !rebuild->detach))
 		flags |= CLONE_PARENT;
-	if (step->flags & PLAN_CLONE_NEWPID) {
+	if (step->flags & PLAN_CLONE_NEWPID)
 		flags |= CLONE_NEWPID;
-		nr_pids--;
-	}
 	if (flags & (CLONE_PARENT | CLONE_THREAD))
 		exit_signal = 0;
-	ret = stub_create(rebuild, actor, subject, flags, exit_signal, task->numbers, nr_pids);
+	subject->spaces = actor->spaces;
+	ret = owned_create(rebuild, actor, subject, flags, exit_signal, task);
 	if (ret < 0)
 		return ret;
 	if (step->flags & PLAN_CLONE_THREAD)
 		return 0;
 	ret = keep_namespace(rebuild, subject, task->ns);
+	if (ret == 0)
+		owned_note(rebuild, subject, task->ns);
 	if (ret == 0 && subject->process)
-		ret = namespaces_enter(&rebuild->restore, subject, nursery ? NULL : actor);
+		ret = namespaces_enter(&rebuild->restore, subject, &subject->spaces);
 	return ret;
 }
 
@@ -327,7 +328,8 @@ static int note_namespaces(struct rebuild *rebuild)
 
 	rebuild->ns_fds = arena_alloc(rebuild->arena, (count + 1) * sizeof(int));
 	rebuild->ns_wanted = arena_alloc(rebuild->arena, count + 1);
-	if (!rebuild->ns_fds || !rebuild->ns_wanted)
+	rebuild->ns_clerks = arena_alloc(rebuild->arena, (count + 1) * sizeof(*rebuild->ns_clerks));
+	if (!rebuild->ns_fds || !rebuild->ns_wanted || !rebuild->ns_clerks)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
 		rebuild->ns_fds[i] = -1;
@@ -341,12 +343,13 @@ static int note_namespaces(struct rebuild *rebuild)
 	return rebuild->ns_fds[0] < 0 ? rebuild->ns_fds[0] : 0;
 }
 
-/* A living stub of a namespace: it is its own namespace's numbers that a write sets. */
+/* A living stub of a namespace that may set its numbers: those of its own. */
 static struct stub *member_of(const struct rebuild *rebuild, size_t ns)
 {
 	for (size_t i = 0; i < rebuild->plan->n_tasks; i++)
 		if (rebuild->plan->tasks[i].ns == (int)ns && !rebuild->stubs[i]->gone &&
-			rebuild->stubs[i]->leader == rebuild->stubs[i])
+			rebuild->stubs[i]->leader == rebuild->stubs[i] &&
+			owned_by(rebuild, rebuild->stubs[i], (int)ns))
 			return rebuild->stubs[i];
 	return NULL;
 }

@@ -26,10 +26,12 @@
 #include "base/cleanup.h"
 #include "state/clocks.h"
 #include "state/namespaces.h"
+#include "state/users.h"
 #include "task/proc.h"
 #include "task/ptrace.h"
 
 #define CODE_SIZE 4096
+#define MAX_USERS 33	/* the kernel has 32 user namespaces below the initial one */
 #define ROOM_SIZE 65536 /* code and records: one fault maps all of it in a new task */
 
 static int make_room(struct rebuild *rebuild)
@@ -197,14 +199,38 @@ static int clean(struct rebuild *rebuild, struct stub *stub, int pidfd)
 	clean_signals(&calls);
 	clean_thread(&calls);
 	clean_descriptors(rebuild, &calls, pidfd);
-	if (!rebuild->restore.host_clocks)
-		calls_must(&calls, "cannot open a time namespace", SYS_unshare, CLONE_NEWTIME, 0, 0,
-			0, 0, 0);
 	ret = clean_memory(rebuild, stub, &calls);
 	if (ret == 0)
 		ret = calls_run(&calls);
 	calls_end(&calls);
-	if (ret == 0 && !rebuild->restore.host_clocks)
+	return ret;
+}
+
+/* A time namespace comes after the user namespace that it needs capabilities in. */
+static int open_namespaces(struct rebuild *rebuild, struct stub *stub)
+{
+	const Snapshot *snapshot = rebuild->restore.snapshot;
+	int32_t users[MAX_USERS];
+	struct calls calls;
+	int count = 0, ret = 0;
+
+	for (int32_t user = users_of_nursery(snapshot); user >= 0 && count < MAX_USERS;
+		user = snapshot->user_namespaces[user]->parent)
+		users[count++] = user;
+	while (count-- > 0 && ret == 0) {
+		ret = users_enter(&rebuild->restore, stub, users[count]);
+		stub->spaces.user = users[count];
+	}
+	if (ret < 0 || rebuild->restore.host_clocks)
+		return ret;
+	ret = calls_begin(&calls, &stub->hand, false, rebuild->err);
+	if (ret < 0)
+		return ret;
+	calls_must(
+		&calls, "cannot open a time namespace", SYS_unshare, CLONE_NEWTIME, 0, 0, 0, 0, 0);
+	ret = calls_run(&calls);
+	calls_end(&calls);
+	if (ret == 0)
 		ret = clocks_write_offsets(rebuild->restore.snapshot, stub->tid, rebuild->err);
 	return ret;
 }
@@ -246,10 +272,13 @@ int nursery_start(struct rebuild *rebuild)
 		return fail(rebuild->err, errno, "cannot create the first task");
 	stub->tid = (pid_t)child;
 	stub->leader = stub;
+	stub->spaces = (struct stub_spaces){-1, -1, -1, -1};
 	rebuild->nursery = stub;
 	ret = take(rebuild, stub);
 	if (ret == 0)
 		ret = clean(rebuild, stub, pidfd);
+	if (ret == 0)
+		ret = open_namespaces(rebuild, stub);
 	return ret == 0 ? enter_target(rebuild, stub) : ret;
 }
 

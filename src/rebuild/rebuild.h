@@ -19,9 +19,10 @@ struct rebuild {
 	size_t nr_stubs;
 	int *ns_fds; /* by pid namespace: a descriptor where a step enters it */
 	bool *ns_wanted;
-	bool new_pidns;	    /* a plain tree goes into a pid namespace of its own */
-	bool detach;	    /* the root is left to the nearest subreaper, not to the caller */
-	bool outer_pids;    /* the pids outside the container are chosen too */
+	struct stub **ns_clerks; /* by pid namespace: who can say which number comes next there */
+	bool new_pidns;		 /* a plain tree goes into a pid namespace of its own */
+	bool detach;		 /* the root is left to the nearest subreaper, not to the caller */
+	bool outer_pids;	 /* the pids outside the container are chosen too */
 	pid_t target_pidns; /* of which task the pid namespace is to be entered; 0: the caller's */
 	const struct reprise_watcher *watcher;
 	struct reprise_error *err;
@@ -49,6 +50,15 @@ int stub_create(struct rebuild *rebuild, struct stub *actor, struct stub *subjec
 int stub_wait_end(struct stub *stub, struct reprise_error *err);
 void stub_kill(struct stub *stub);
 const char *stub_name(const struct stub *stub, char *buffer, size_t size);
+
+/* owned.c: creates subject as stub_create does, in the user namespace that owns what it opens, and
+ * with numbers in namespaces that the actor has no capabilities for. */
+int owned_create(struct rebuild *rebuild, struct stub *actor, struct stub *subject, uint64_t flags,
+	int exit_signal, const struct plan_task *task);
+/* A new member of a pid namespace. */
+void owned_note(struct rebuild *rebuild, struct stub *stub, int ns);
+/* Whether a stub has the capabilities that choosing numbers in a pid namespace takes. */
+bool owned_by(const struct rebuild *rebuild, const struct stub *stub, int ns);
 
 /* build.c: runs the steps of the plan, and those that end tasks when all state is there. */
 int build_forest(struct rebuild *rebuild);

@@ -202,11 +202,14 @@ static bool same_list(const uint32_t *a, size_t na, const uint32_t *b, size_t nb
 	return na == nb && (!na || !memcmp(a, b, na * sizeof(*a)));
 }
 
-static void restore_ids(struct calls *calls, const Credentials *wanted, const Credentials *own)
+/* groups: they may be set. Where that is denied they have come from outside. */
+static void restore_ids(
+	struct calls *calls, const Credentials *wanted, const Credentials *own, bool groups)
 {
 	const uint32_t *u = wanted->uids, *g = wanted->gids;
 
-	if (!own || !same_list(wanted->groups, wanted->n_groups, own->groups, own->n_groups))
+	if (groups &&
+		(!own || !same_list(wanted->groups, wanted->n_groups, own->groups, own->n_groups)))
 		calls_must(calls, "groups", SYS_setgroups, wanted->n_groups,
 			calls_data(calls, wanted->groups, wanted->n_groups * sizeof(uint32_t)), 0,
 			0, 0, 0);
@@ -280,6 +283,7 @@ static int credentials_restore(struct restore *restore, struct stub *stub, struc
 {
 	const Credentials *wanted = stub->thread->credentials;
 	const Credentials *own = stub_credentials(restore);
+	int32_t user = stub->process->user_namespace;
 	uint64_t all;
 	bool uids_differ;
 
@@ -289,14 +293,15 @@ static int credentials_restore(struct restore *restore, struct stub *stub, struc
 		return fail(restore->err, EBADMSG, "credentials");
 	if (wanted) {
 		/* In a user namespace of its own a stub has every capability. */
-		all = stub->process->user_namespace >= 0 ? all_capabilities() : own->permitted;
-		if (stub->process->user_namespace >= 0)
+		all = user >= 0 ? all_capabilities() : own->permitted;
+		if (user >= 0)
 			own = NULL;
 		uids_differ = !own || !same_list(wanted->uids, 4, own->uids, 4);
 		if (calls_reserve(calls, 16 + 2 * NR_CAPABILITIES,
 			    256 + wanted->n_groups * sizeof(uint32_t)))
 			return calls->failed;
-		restore_ids(calls, wanted, own);
+		restore_ids(calls, wanted, own,
+			user < 0 || !restore->snapshot->user_namespaces[user]->setgroups_denied);
 		restore_capabilities(calls, wanted, own, all, uids_differ);
 		if (wanted->no_new_privs && !(own && own->no_new_privs))
 			calls_must(calls, "no_new_privs", SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0,

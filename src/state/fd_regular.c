@@ -52,4 +52,10 @@ static int open_regular(struct restore *restore, const OpenFile *file)
 	return ret < 0 ? ret : fd;
 }
 
-const struct open_kind regular_kind = {.capture = capture_regular, .open = open_regular};
+static int check_regular(struct restore *restore, const OpenFile *file)
+{
+	return file_check_access(restore, file->file, (int)file->flags);
+}
+
+const struct open_kind regular_kind = {
+	.capture = capture_regular, .check = check_regular, .open = open_regular};

@@ -36,5 +36,8 @@ int file_open(struct restore *restore, int32_t file, int flags);
  */
 int file_shared(struct restore *restore, int32_t file, int flags);
 
+/* Before a task exists: whether this program may open a file so. */
+int file_check_access(struct restore *restore, int32_t file, int flags);
+
 /* Says all files that are missing or have changed; also called as the check of the kind. */
 int file_check(struct restore *restore);

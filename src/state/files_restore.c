@@ -8,6 +8,7 @@
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -22,7 +23,8 @@
 /* Descriptors that stay open until the restart has ended; -1 where there is none. */
 struct opened {
 	int reading, writing, path;
-	int made; /* a deleted file, made again */
+	int made;    /* a deleted file, made again */
+	int allowed; /* R_OK, W_OK: what is known of it */
 };
 
 struct table {
@@ -47,7 +49,7 @@ static struct table *table_of(struct restore *restore)
 	if (!table->files || !table->roots)
 		return NULL;
 	for (size_t i = 0; i < snapshot->n_files; i++)
-		table->files[i] = (struct opened){-1, -1, -1, -1};
+		table->files[i] = (struct opened){-1, -1, -1, -1, 0};
 	for (size_t i = 0; i < snapshot->n_mount_namespaces; i++)
 		table->roots[i] = -1;
 	table->ready = true;
@@ -63,7 +65,7 @@ void files_end(struct restore *restore)
 		close_ptr(&table->files[i].writing);
 		close_ptr(&table->files[i].path);
 		close_ptr(&table->files[i].made);
-		table->files[i] = (struct opened){-1, -1, -1, -1};
+		table->files[i] = (struct opened){-1, -1, -1, -1, 0};
 	}
 	for (size_t i = 0; table && i < restore->snapshot->n_mount_namespaces; i++) {
 		close_ptr(&table->roots[i]);
@@ -152,6 +154,28 @@ int file_check(struct restore *restore)
 		findings.text);
 }
 
+int file_check_access(struct restore *restore, int32_t index, int flags)
+{
+	static const int modes[] = {R_OK, W_OK, R_OK | W_OK, R_OK | W_OK};
+	struct table *table = table_of(restore);
+	int mode = modes[flags & O_ACCMODE];
+	const File *file;
+	const char *path;
+
+	if (!table)
+		return fail(restore->err, ENOMEM, "cannot check files");
+	if (index < 0 || (size_t)index >= restore->snapshot->n_files || flags & O_PATH ||
+		(table->files[index].allowed & mode) == mode)
+		return 0;
+	file = restore->snapshot->files[index];
+	path = file->deleted ? NULL : path_outside(restore, file->mount_namespace, file->path);
+	if (path && faccessat(AT_FDCWD, path, mode, AT_EACCESS) < 0)
+		return fail(restore->err, errno, "%s cannot be opened for %s", path,
+			mode == R_OK ? "reading" : "writing");
+	table->files[index].allowed |= mode;
+	return 0;
+}
+
 /* The root directory of a mount namespace, seen through the first stub that is in it. */
 static int root_of(struct restore *restore, int32_t mount_namespace)
 {
@@ -201,7 +225,7 @@ static int open_below(int root, const char *path, int flags, mode_t mode)
 }
 
 /* Makes a file, directory or FIFO of this name in a directory, opens and unlinks it. */
-static int make_and_unlink(int dir, const char *name, const File *file)
+static int make_and_unlink_as_is(int dir, const char *name, const File *file)
 {
 	mode_t mode = file->mode & 07777, type = file->mode & S_IFMT;
 	int fd = -1, r = 0;
@@ -221,6 +245,23 @@ static int make_and_unlink(int dir, const char *name, const File *file)
 	r = fd < 0 ? -errno : fd;
 	unlinkat(dir, name, type == S_IFDIR ? AT_REMOVEDIR : 0);
 	return r;
+}
+
+/* The file system of a user namespace takes only files of users that it knows (EOVERFLOW): for a
+ * moment of the one whose the directory is. */
+static int make_and_unlink(int dir, const char *name, const File *file)
+{
+	int fd = make_and_unlink_as_is(dir, name, file);
+	struct stat st;
+
+	if (fd != -EOVERFLOW || fstat(dir, &st) < 0)
+		return fd;
+	setfsgid(st.st_gid);
+	setfsuid(st.st_uid);
+	fd = make_and_unlink_as_is(dir, name, file);
+	setfsuid(geteuid());
+	setfsgid(getegid());
+	return fd;
 }
 
 /* The directory that a deleted file was in; where that is gone as well, the nearest one above. */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "state/users.h"
 #include "task/proc.h"
 
 enum { IPC_EMPTY = 0, IPC_SYSTEM_V = 10, IPC_QUEUES = 11, IPC_UNKNOWN = 12 };
@@ -55,6 +56,7 @@ static int look_inside(int namespace, int proc)
 {
 	int queues;
 
+	users_join_owner(namespace);
 	if (syscall(SYS_setns, namespace, CLONE_NEWIPC) < 0)
 		return IPC_UNKNOWN;
 	if (has_objects(proc, "sysvipc/shm") || has_objects(proc, "sysvipc/sem") ||

@@ -51,12 +51,25 @@ static const struct {
 	{AREA_RANDOM, MADV_RANDOM, false, false},
 };
 
+static int check_access(struct restore *restore, const Memory *memory)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < memory->n_areas && r == 0; i++)
+		if (memory->areas[i]->kind == REPRISE__AREA__KIND__FILE)
+			r = file_check_access(restore, memory->areas[i]->backing,
+				(int)memory->areas[i]->open_flags);
+	return r;
+}
+
 int memory_check(struct restore *restore)
 {
 	for (size_t i = 0; i < restore->snapshot->n_processes; i++) {
 		const Memory *memory = restore->snapshot->processes[i]->memory;
 		int r = memory ? vdso_check(restore, memory) : 0;
 
+		if (r == 0 && memory)
+			r = check_access(restore, memory);
 		if (r < 0)
 			return r;
 	}

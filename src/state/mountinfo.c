@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "state/users.h"
 
 static const struct {
 	const char *name;
@@ -156,6 +157,7 @@ static _Noreturn void send_mountinfo(int namespace, int proc, int out)
 	ssize_t got;
 	long fd;
 
+	users_join_owner(namespace);
 	if (syscall(SYS_setns, namespace, CLONE_NEWNS) < 0)
 		syscall(SYS_exit_group, 1);
 	proc = (int)syscall(SYS_openat, proc, "self", O_RDONLY | O_DIRECTORY);

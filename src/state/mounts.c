@@ -7,16 +7,16 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "state/mountinfo.h"
-#include "task/proc.h"
+#include "state/users.h"
 
 /* Two views, and what has been described of the first so far. */
 struct comparison {
 	struct arena *arena;
 	struct mount_lines now, base;
 	bool pivoted; /* another root: nothing of the base is kept as a mount */
+	bool locked;  /* mounts have come from another user namespace */
 	/* Refusals go here instead of messages when this is only a survey. */
 	struct capture *capture;
 	struct live_process *process;
@@ -66,6 +66,7 @@ static int compare(
 		ret = mount_lines_read(comparison->arena, base_task, &comparison->base, err);
 	if (ret < 0)
 		return ret;
+	comparison->locked = users_lock_mounts(task);
 	root = root_line(&comparison->now);
 	base_root = root_line(&comparison->base);
 	if (!root || !base_root)
@@ -175,14 +176,6 @@ static int refuse_line(struct comparison *comparison, const struct mount_line *l
 	return 0;
 }
 
-static bool in_user_namespace(void)
-{
-	const uint64_t initial = 0xeffffffd; /* PROC_USER_INIT_INO */
-	uint64_t own = proc_inode(getpid(), "ns/user");
-
-	return own && own != initial;
-}
-
 /* The line that shows below a new one what a line of the base shows below its source. */
 static int copy_below(const struct comparison *comparison, const struct mount_line *line,
 	const char *source, const struct mount_line *child)
@@ -244,7 +237,7 @@ static int describe_new(struct comparison *comparison, size_t index)
 		return -ENOMEM;
 	if (source) {
 		mount->source = (char *)source;
-		if (in_user_namespace() && bind_below(comparison, line, source, false) > 0) {
+		if (comparison->locked && bind_below(comparison, line, source, false) > 0) {
 			int r = bind_below(comparison, line, source, true);
 
 			mount->flags |= MS_REC;
@@ -372,4 +365,25 @@ int mounts_take(
 		if (ret->mounts[i]->kind == REPRISE__MOUNT__KIND__TMPFS)
 			result = tmpfs_take(capture, task, ret->mounts[i]);
 	return result < 0 ? fail(capture->err, result, "the mounts of a namespace") : 0;
+}
+
+void mounts_take_proc(struct capture *capture, pid_t task, const MountNamespace *space)
+{
+	const Snapshot *snapshot = capture->snapshot;
+
+	for (size_t i = 0; i < space->n_mounts; i++) {
+		Mount *mount = space->mounts[i];
+		const char *path;
+		struct stat st;
+
+		if (mount->kind != REPRISE__MOUNT__KIND__PROC)
+			continue;
+		mount->pid_namespace = -1;
+		path = arena_printf(capture->arena, "/proc/%d/root%s/1/ns/pid", task, mount->point);
+		if (!path || stat(path, &st) < 0)
+			continue;
+		for (size_t j = 0; j < snapshot->n_pid_namespaces; j++)
+			if (snapshot->pid_namespaces[j]->inode == st.st_ino)
+				mount->pid_namespace = (int32_t)j;
+	}
 }

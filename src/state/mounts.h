@@ -16,6 +16,12 @@ int mounts_take(
 /* The stub is in a fresh copy of the base namespace: makes it the one of the image. */
 int mounts_make(struct restore *restore, struct stub *stub, const MountNamespace *space);
 
+/* When all stubs are there: the mounts that only some of them can make. */
+int mounts_finish(struct restore *restore);
+
+/* Which pid namespaces the mounts of proc show, when all of those are known; task is in it. */
+void mounts_take_proc(struct capture *capture, pid_t task, const MountNamespace *space);
+
 /* tmpfs.c: what is in a tmpfs mounted at point of the namespace of task; and back again. */
 int tmpfs_take(struct capture *capture, pid_t task, Mount *mount);
 int tmpfs_fill(struct restore *restore, pid_t task, const char *point, const Mount *mount);

@@ -18,8 +18,27 @@ struct making {
 	struct stub *stub;
 	const MountNamespace *space;
 	const char *prefix; /* where the root of the namespace is until it has been entered */
+	int64_t maker;	    /* pid namespace of the stub that makes the others */
+	bool late;
 	struct calls calls;
 };
+
+/* proc shows the pid namespace of who mounts it: one that may not be there yet. */
+static bool is_foreign_proc(const Mount *mount, int64_t maker)
+{
+	return mount->kind == REPRISE__MOUNT__KIND__PROC && mount->pid_namespace > 0 &&
+	       mount->pid_namespace != maker;
+}
+
+/* Such a mount, and what is mounted below it, waits until all stubs are there. */
+static const Mount *late_reason(const MountNamespace *space, size_t index, int64_t maker)
+{
+	for (size_t i = 0; i <= index; i++)
+		if (is_foreign_proc(space->mounts[i], maker) &&
+			path_below(space->mounts[index]->point, space->mounts[i]->point))
+			return space->mounts[i];
+	return NULL;
+}
 
 static const char *place(const struct making *making, const char *point)
 {
@@ -150,11 +169,22 @@ static void enter_root(struct making *making)
 		calls_text(calls, "/"), 0, 0, 0, 0, 0);
 }
 
+static int make_each(struct making *making)
+{
+	const MountNamespace *space = making->space;
+	int ret = 0;
+
+	for (size_t i = 0; i < space->n_mounts && ret == 0; i++)
+		if (!late_reason(space, i, making->maker) != making->late)
+			ret = make_one(making, space->mounts[i]);
+	return ret;
+}
+
 static int make_all(struct making *making)
 {
 	const MountNamespace *space = making->space;
 	struct calls *calls = &making->calls;
-	int ret = 0;
+	int ret;
 
 	/* Nothing that is done here must reach the base namespace. */
 	add_mount(making, "separate the mounts below", NULL, "/", NULL,
@@ -164,23 +194,97 @@ static int make_all(struct making *making)
 		calls_may(calls, SYS_umount2, calls_text(calls, space->gone[i]), MNT_DETACH, 0, 0,
 			0, 0);
 	}
-	for (size_t i = 0; i < space->n_mounts && ret == 0; i++)
-		ret = make_one(making, space->mounts[i]);
+	ret = make_each(making);
 	if (ret == 0 && space->root[0])
 		enter_root(making);
 	return ret == 0 ? calls_run(calls) : ret;
 }
 
-int mounts_make(struct restore *restore, struct stub *stub, const MountNamespace *space)
+/* By mount namespace: the pid namespace of the stub that has made it, + 1. */
+static int64_t *makers_of(struct restore *restore)
+{
+	static const char key;
+	int64_t **makers = kind_table_get(restore->arena, &restore->tables, &key, sizeof(*makers));
+
+	if (makers && !*makers)
+		*makers = arena_alloc(restore->arena,
+			(restore->snapshot->n_mount_namespaces + 1) * sizeof(**makers));
+	return makers ? *makers : NULL;
+}
+
+static struct stub *stub_in(struct restore *restore, size_t mounts, int32_t pids)
+{
+	for (size_t i = 0; i < restore->snapshot->n_processes; i++) {
+		const Process *process = restore->snapshot->processes[i];
+
+		if (process->mount_namespace == (int64_t)mounts &&
+			process->pid_namespace == (uint32_t)pids &&
+			process->state != REPRISE__PROCESS__STATE__ZOMBIE)
+			return restore->leaders[i];
+	}
+	return NULL;
+}
+
+static int make_late(struct restore *restore, size_t index, struct stub *stub, int64_t maker)
 {
 	struct making making = {.restore = restore,
 		.stub = stub,
+		.space = restore->snapshot->mount_namespaces[index],
+		.prefix = "/",
+		.maker = maker,
+		.late = true};
+	int ret = stub_ready(stub, restore->err);
+
+	if (ret == 0)
+		ret = calls_begin(&making.calls, &stub->hand, false, restore->err);
+	if (ret < 0)
+		return ret;
+	ret = make_each(&making);
+	if (ret == 0)
+		ret = calls_run(&making.calls);
+	calls_end(&making.calls);
+	return ret;
+}
+
+int mounts_finish(struct restore *restore)
+{
+	const Snapshot *snapshot = restore->snapshot;
+	int64_t *makers = makers_of(restore);
+	int ret = 0;
+
+	for (size_t i = 0; makers && i < snapshot->n_mount_namespaces && ret == 0; i++) {
+		const MountNamespace *space = snapshot->mount_namespaces[i];
+		const Mount *late = NULL;
+		struct stub *stub;
+
+		for (size_t j = 0; makers[i] && j < space->n_mounts && !late; j++)
+			late = late_reason(space, j, makers[i] - 1);
+		stub = late ? stub_in(restore, i, late->pid_namespace) : NULL;
+		if (late && !stub)
+			ret = fail(restore->err, ESRCH,
+				"nobody is left to mount proc at %s of a mount namespace",
+				late->point);
+		else if (late)
+			ret = make_late(restore, i, stub, makers[i] - 1);
+	}
+	return ret;
+}
+
+int mounts_make(struct restore *restore, struct stub *stub, const MountNamespace *space)
+{
+	int64_t *makers = makers_of(restore);
+	struct making making = {.restore = restore,
+		.stub = stub,
 		.space = space,
+		.maker = stub->process->pid_namespace,
 		.prefix = space->root[0] ? space->root : "/"};
-	int ret = calls_begin(&making.calls, &stub->hand, false, restore->err);
+	int ret = makers ? calls_begin(&making.calls, &stub->hand, false, restore->err) : -ENOMEM;
 
 	if (ret < 0)
 		return ret;
+	for (size_t i = 0; i < restore->snapshot->n_mount_namespaces; i++)
+		if (restore->snapshot->mount_namespaces[i] == space)
+			makers[i] = making.maker + 1;
 	ret = make_all(&making);
 	calls_end(&making.calls);
 	return ret;

@@ -4,8 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -16,18 +14,16 @@
 #include "state/ipc.h"
 #include "state/kinds.h"
 #include "state/mounts.h"
+#include "state/users.h"
 #include "task/proc.h"
 
-enum { SPACE_MOUNT, SPACE_UTS, SPACE_IPC, N_SPACES };
-
-static const char *const space_links[N_SPACES] = {"ns/mnt", "ns/uts", "ns/ipc"};
+const char *const space_links[N_SPACES] = {"ns/mnt", "ns/uts", "ns/ipc"};
 
 /* Those that a task has to share with the controller. */
-enum { N_REFUSED = 3 };
+enum { N_REFUSED = 2 };
 static const struct {
 	const char *link, *what;
-} refused[N_REFUSED] = {{"ns/net", "network"}, {"ns/cgroup", "cgroup"}, {"ns/user", "user"}};
-static const int space_flags[N_SPACES] = {CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC};
+} refused[N_REFUSED] = {{"ns/net", "network"}, {"ns/cgroup", "cgroup"}};
 
 /* A namespace of the tree that is not the controller's. */
 struct space {
@@ -143,6 +139,21 @@ static void refuse_others(
 	}
 }
 
+/* Who owns what is looked at where a namespace is seen first: that of pids at its init. */
+static int survey_owners(
+	struct capture *capture, struct live_process *process, const struct spaces_note *note)
+{
+	const struct task_status *status = &process->threads[0].status;
+	int ret = users_survey(capture, process);
+
+	for (int i = 0; i < N_SPACES && ret == 0; i++)
+		if (note->first[i])
+			ret = users_survey_owner(capture, process, space_links[i]);
+	if (ret == 0 && status->nr_levels > 1 && status->pids[status->nr_levels - 1] == 1)
+		ret = users_survey_owner(capture, process, "ns/pid");
+	return ret;
+}
+
 static int namespaces_survey(struct capture *capture, struct live_process *process)
 {
 	struct spaces *spaces = spaces_of(capture);
@@ -160,7 +171,8 @@ static int namespaces_survey(struct capture *capture, struct live_process *proce
 	if (ret < 0)
 		return fail(capture->err, ret, "no memory");
 	refuse_others(capture, spaces, process);
-	if (note->first[SPACE_IPC])
+	ret = survey_owners(capture, process, note);
+	if (ret == 0 && note->first[SPACE_IPC])
 		ret = ipc_survey(capture, process, live_tid(process));
 	if (ret == 0 && note->first[SPACE_MOUNT]) {
 		space = &spaces->found[SPACE_MOUNT][note->index[SPACE_MOUNT]];
@@ -181,14 +193,42 @@ static int namespaces_ask(
 	return 0;
 }
 
+/* Less than -1: -errno. */
+static int owner_of(struct capture *capture, const struct space *space, int kind)
+{
+	_cleanup_close_ int fd = proc_open(space->task, space_links[kind], O_RDONLY);
+
+	return fd < 0 ? fail(capture->err, ESRCH, "the owner of a namespace")
+		      : users_take_owner(capture, fd);
+}
+
+static int take_ipc(struct capture *capture, const struct space *space)
+{
+	Snapshot *snapshot = capture->snapshot;
+	int owner = owner_of(capture, space, SPACE_IPC);
+	size_t count = snapshot->ipc_namespaces++;
+	uint32_t *owners = arena_alloc(capture->arena, (count + 1) * sizeof(*owners));
+
+	if (owner < -1 || !owners)
+		return owner < -1 ? owner : -ENOMEM;
+	if (count)
+		memcpy(owners, snapshot->ipc_owners, count * sizeof(*owners));
+	owners[count] = (uint32_t)(owner + 1);
+	snapshot->ipc_owners = owners;
+	snapshot->n_ipc_owners = count + 1;
+	return 0;
+}
+
 static int take_uts(struct capture *capture, struct calls *calls, const struct spaces_note *note,
 	const struct space *space)
 {
+	int owner = owner_of(capture, space, SPACE_UTS);
 	const struct utsname *name = calls_view(calls, note->uname);
 	UtsNamespace *uts = MESSAGE_NEW(capture->arena, UtsNamespace, uts_namespace);
 
-	if (!uts)
-		return -ENOMEM;
+	if (!uts || owner < -1)
+		return owner < -1 ? owner : -ENOMEM;
+	uts->owner = (uint32_t)(owner + 1);
 	uts->nodename = arena_printf(capture->arena, "%.64s", name->nodename);
 	uts->domainname = arena_printf(capture->arena, "%.64s", name->domainname);
 	uts->inode = space->inode;
@@ -201,12 +241,12 @@ static int take_uts(struct capture *capture, struct calls *calls, const struct s
 static int take_mounts(struct capture *capture, const struct space *space)
 {
 	MountNamespace *mounts = MESSAGE_NEW(capture->arena, MountNamespace, mount_namespace);
-	int ret;
+	int owner = owner_of(capture, space, SPACE_MOUNT), ret;
 
-	if (!mounts)
-		return -ENOMEM;
+	if (!mounts || owner < -1)
+		return owner < -1 ? owner : -ENOMEM;
 	mounts->inode = space->inode;
-	mounts->user_namespace = -1;
+	mounts->user_namespace = owner;
 	ret = mounts_take(capture, space->task, space->base_task, space->base, mounts);
 	return ret == 0 ? MESSAGE_ADD(capture->arena, capture->snapshot, mount_namespaces, mounts)
 			: ret;
@@ -220,7 +260,9 @@ static int namespaces_take(
 	int result = 0;
 
 	ret->mount_namespace = ret->uts_namespace = ret->ipc_namespace = -1;
-	ret->user_namespace = -1;
+	ret->user_namespace = users_take(capture, process);
+	if (ret->user_namespace < -1)
+		return ret->user_namespace;
 	if (!note || !spaces)
 		return 0;
 	ret->mount_namespace = note->index[SPACE_MOUNT];
@@ -232,158 +274,20 @@ static int namespaces_take(
 	if (result == 0 && note->first[SPACE_MOUNT])
 		result =
 			take_mounts(capture, &spaces->found[SPACE_MOUNT][note->index[SPACE_MOUNT]]);
-	if (note->first[SPACE_IPC])
-		capture->snapshot->ipc_namespaces++;
+	if (result == 0 && note->first[SPACE_IPC])
+		result = take_ipc(capture, &spaces->found[SPACE_IPC][note->index[SPACE_IPC]]);
 	return result < 0 ? fail(capture->err, result, "its namespaces") : 0;
 }
 
-/* ---- restart ---- */
-
-/* Namespaces that have been made, as descriptors. */
-struct made {
-	int *fds[N_SPACES];
-	size_t count[N_SPACES];
-	int own[N_SPACES];
-};
-
-static const char made_key;
-
-static struct made *made_of(struct restore *restore)
+static int namespaces_take_shared(struct capture *capture)
 {
-	const Snapshot *snapshot = restore->snapshot;
-	struct made *made =
-		kind_table_get(restore->arena, &restore->tables, &made_key, sizeof(*made));
+	const struct spaces *spaces = spaces_of(capture);
+	const Snapshot *snapshot = capture->snapshot;
 
-	if (!made || made->fds[0])
-		return made;
-	made->count[SPACE_MOUNT] = snapshot->n_mount_namespaces;
-	made->count[SPACE_UTS] = snapshot->n_uts_namespaces;
-	made->count[SPACE_IPC] = snapshot->ipc_namespaces;
-	for (int i = 0; i < N_SPACES; i++) {
-		made->fds[i] = arena_alloc(restore->arena, (made->count[i] + 1) * sizeof(int));
-		if (!made->fds[i])
-			return NULL;
-		for (size_t j = 0; j < made->count[i]; j++)
-			made->fds[i][j] = -1;
-		made->own[i] = proc_open(getpid(), space_links[i], O_RDONLY | O_CLOEXEC);
-	}
-	return made;
-}
-
-static void namespaces_end(struct restore *restore)
-{
-	struct made *made = made_of(restore);
-
-	for (int i = 0; made && i < N_SPACES; i++) {
-		for (size_t j = 0; j < made->count[i]; j++)
-			close_ptr(&made->fds[i][j]);
-		close_ptr(&made->own[i]);
-		made->fds[i] = NULL;
-	}
-}
-
-int enter_namespace(struct restore *restore, struct stub *stub, int fd, int flags, const char *what)
-{
-	struct calls calls;
-	int ret = calls_begin(&calls, &stub->hand, false, restore->err);
-
-	if (ret < 0)
-		return ret;
-	/* A stub's table is empty but for the controller's pidfd: the lowest number is 0. */
-	calls_must(&calls, what, SYS_pidfd_getfd, (uint64_t)restore->controller_fd, (uint64_t)fd, 0,
-		0, 0, 0);
-	calls_must(&calls, what, SYS_setns, 0, (uint64_t)flags, 0, 0, 0, 0);
-	calls_must(&calls, what, SYS_close, 0, 0, 0, 0, 0, 0);
-	ret = calls_run(&calls);
-	calls_end(&calls);
-	return ret;
-}
-
-static int32_t made_from(const Snapshot *snapshot, int kind, int32_t index)
-{
-	if (kind == SPACE_MOUNT)
-		return snapshot->mount_namespaces[index]->made_from;
-	return kind == SPACE_UTS ? snapshot->uts_namespaces[index]->made_from : -1;
-}
-
-static int unshare_in(struct restore *restore, struct stub *stub, int kind, int32_t index)
-{
-	const Snapshot *snapshot = restore->snapshot;
-	struct calls calls;
-	int ret = calls_begin(&calls, &stub->hand, false, restore->err);
-
-	if (ret < 0)
-		return ret;
-	calls_must(&calls, "cannot open a namespace", SYS_unshare, (uint64_t)space_flags[kind], 0,
-		0, 0, 0, 0);
-	if (kind == SPACE_UTS) {
-		const UtsNamespace *uts = snapshot->uts_namespaces[index];
-
-		calls_must(&calls, "cannot set the host name", SYS_sethostname,
-			calls_text(&calls, uts->nodename), strlen(uts->nodename), 0, 0, 0, 0);
-		calls_must(&calls, "cannot set the domain name", SYS_setdomainname,
-			calls_text(&calls, uts->domainname), strlen(uts->domainname), 0, 0, 0, 0);
-	}
-	ret = calls_run(&calls);
-	calls_end(&calls);
-	if (ret == 0 && kind == SPACE_MOUNT)
-		ret = mounts_make(restore, stub, snapshot->mount_namespaces[index]);
-	return ret;
-}
-
-/* Into one that is there already, or into a new one made from the one it is based on. */
-static int enter_kind(struct restore *restore, struct made *made, struct stub *stub, int kind,
-	int32_t now, int32_t wanted)
-{
-	int32_t base;
-	int ret = 0;
-
-	if (now == wanted)
-		return 0;
-	if (wanted < 0 || made->fds[kind][wanted] >= 0)
-		return enter_namespace(restore, stub,
-			wanted < 0 ? made->own[kind] : made->fds[kind][wanted], space_flags[kind],
-			"cannot enter a namespace");
-	base = made_from(restore->snapshot, kind, wanted);
-	if (now != base && kind != SPACE_IPC)
-		ret = enter_kind(restore, made, stub, kind, now, base);
-	if (ret == 0)
-		ret = unshare_in(restore, stub, kind, wanted);
-	if (ret < 0)
-		return ret;
-	made->fds[kind][wanted] = proc_open(stub->tid, space_links[kind], O_RDONLY | O_CLOEXEC);
-	return made->fds[kind][wanted] < 0 ? made->fds[kind][wanted] : 0;
-}
-
-int namespaces_enter(struct restore *restore, struct stub *stub, struct stub *creator)
-{
-	const Process *process = stub->process;
-	const struct stub_spaces *now = creator ? &creator->spaces : NULL;
-	struct made *made = made_of(restore);
-	int32_t from[N_SPACES] = {-1, -1, -1};
-	const int32_t to[N_SPACES] = {
-		process->mount_namespace, process->uts_namespace, process->ipc_namespace};
-	int ret = 0;
-
-	if (!made)
-		return fail(restore->err, ENOMEM, "no memory");
-	if (now) {
-		from[SPACE_MOUNT] = now->mount;
-		from[SPACE_UTS] = now->uts;
-		from[SPACE_IPC] = now->ipc;
-	}
-	if (process->state == REPRISE__PROCESS__STATE__ZOMBIE) {
-		stub->spaces = (struct stub_spaces){from[0], from[1], from[2]};
-		return 0;
-	}
-	/* The first stop of a new task is only waited for where there is something to do. */
-	if (memcmp(from, to, sizeof(from)) != 0)
-		ret = stub_ready(stub, restore->err);
-	/* mount last: what is mounted may depend on the others (mqueue on ipc). */
-	for (int i = N_SPACES; i-- > 0 && ret == 0;)
-		ret = enter_kind(restore, made, stub, i, from[i], to[i]);
-	stub->spaces = (struct stub_spaces){to[0], to[1], to[2]};
-	return ret < 0 ? fail(restore->err, ret, "cannot be brought into its namespaces") : 0;
+	for (size_t i = 0; spaces && i < snapshot->n_mount_namespaces; i++)
+		mounts_take_proc(
+			capture, spaces->found[SPACE_MOUNT][i].task, snapshot->mount_namespaces[i]);
+	return 0;
 }
 
 const struct state_kind namespaces_kind = {
@@ -391,5 +295,8 @@ const struct state_kind namespaces_kind = {
 	.survey = namespaces_survey,
 	.ask = namespaces_ask,
 	.take = namespaces_take,
+	.take_shared = namespaces_take_shared,
+	.check = users_check,
+	.restore_shared = mounts_finish,
 	.end = namespaces_end,
 };

@@ -5,7 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -91,6 +94,22 @@ static int place_by_descriptor(
 	return 0;
 }
 
+/* A stub in a user namespace may be in a directory already that it could not enter. */
+static bool is_there(struct restore *restore, const struct stub *stub, const File *cwd)
+{
+	char path[64], link[PATH_MAX];
+	struct stat now, wanted;
+	int fd;
+
+	if (stub->process->user_namespace < 0 || cwd->deleted ||
+		proc_link(stub->tid, "cwd", link, sizeof(link)) < 0 || strcmp(link, cwd->path) != 0)
+		return false;
+	snprintf(path, sizeof(path), "/proc/%d/cwd", stub->tid);
+	fd = file_shared(restore, stub->process->place->cwd, O_PATH);
+	return fd >= 0 && fstat(fd, &wanted) == 0 && stat(path, &now) == 0 &&
+	       now.st_dev == wanted.st_dev && now.st_ino == wanted.st_ino;
+}
+
 static int place_restore(struct restore *restore, struct stub *stub, struct calls *calls)
 {
 	const Place *place = stub->process->place;
@@ -103,7 +122,9 @@ static int place_restore(struct restore *restore, struct stub *stub, struct call
 	if (place->cwd < 0 || (size_t)place->cwd >= snapshot->n_files)
 		return fail(restore->err, EBADMSG, "working directory");
 	cwd = snapshot->files[place->cwd];
-	if (place->root < 0 && !cwd->deleted && cwd->path[0] == '/') {
+	if (place->root < 0 && is_there(restore, stub, cwd)) {
+		r = 0;
+	} else if (place->root < 0 && !cwd->deleted && cwd->path[0] == '/') {
 		if (calls_reserve(calls, 1, strlen(cwd->path) + 1))
 			return calls->failed;
 		calls_must(calls, arena_printf(restore->arena, "working directory %s", cwd->path),

@@ -49,9 +49,10 @@ struct capture {
 
 /* ---- restart: snapshot -> tasks ---- */
 
-/* The namespaces a stub is in now: index as in Process, -1 the caller's. */
+/* The namespaces a stub is in now: index as in Process, -1 the caller's. Ghosts have those of who
+ * made them. */
 struct stub_spaces {
-	int32_t mount, uts, ipc;
+	int32_t mount, uts, ipc, user;
 };
 
 /* A task being built: a stub that runs calls. One per thread of the image, and one per ghost. */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -234,20 +235,44 @@ static int make_owned(const TmpfsEntry *entry, const char *path)
 	return utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
-int tmpfs_fill(struct restore *restore, pid_t task, const char *point, const Mount *mount)
+/* A tmpfs of a user namespace takes only files of users that are known there. Its root is of one:
+ * of the stub that has mounted it. Back with false. */
+static void make_as_owner(const char *root, bool owner)
 {
-	char root[4200], path[8400];
+	struct stat st = {.st_uid = geteuid(), .st_gid = getegid()};
 
-	snprintf(root, sizeof(root), "/proc/%d/root%s", task, point);
-	for (size_t i = 0; i < mount->n_entries; i++) {
-		int ret;
+	if (owner && stat(root, &st) < 0)
+		return;
+	setfsgid(st.st_gid);
+	setfsuid(st.st_uid);
+}
 
+static int make_nodes(struct restore *restore, const Mount *mount, const char *root)
+{
+	char path[8400];
+	int ret = 0;
+
+	make_as_owner(root, true);
+	for (size_t i = 0; i < mount->n_entries && ret == 0; i++) {
 		snprintf(path, sizeof(path), "%s%s", root, mount->entries[i]->path);
 		ret = make_node(restore, mount, mount->entries[i], root, path);
 		if (ret < 0)
-			return fail(restore->err, ret, "cannot make %s again in the tmpfs at %s",
+			fail(restore->err, ret, "cannot make %s again in the tmpfs at %s",
 				mount->entries[i]->path, mount->point);
 	}
+	make_as_owner(root, false);
+	return ret;
+}
+
+int tmpfs_fill(struct restore *restore, pid_t task, const char *point, const Mount *mount)
+{
+	char root[4200], path[8400];
+	int result;
+
+	snprintf(root, sizeof(root), "/proc/%d/root%s", task, point);
+	result = make_nodes(restore, mount, root);
+	if (result < 0)
+		return result;
 	/* Directories last of all: their times change with what is made in them. */
 	for (size_t i = mount->n_entries; i-- > 0;) {
 		int ret;

@@ -21,12 +21,13 @@
 #include "base/cleanup.h"
 #include "state/files_table.h"
 #include "state/kinds.h"
+#include "state/users.h"
 
 #define NUMBER_SIZE 24
 
 /* ---- pid namespaces ---- */
 
-static int add_namespace(struct capture *capture, uint64_t inode, int parent)
+static int add_namespace(struct capture *capture, uint64_t inode, int parent, int owner)
 {
 	Snapshot *snapshot = capture->snapshot;
 	PidNamespace *ns = MESSAGE_NEW(capture->arena, PidNamespace, pid_namespace);
@@ -36,7 +37,7 @@ static int add_namespace(struct capture *capture, uint64_t inode, int parent)
 	ns->inode = inode;
 	ns->parent = parent;
 	ns->level = parent < 0 ? 0 : snapshot->pid_namespaces[parent]->level + 1;
-	ns->user_namespace = -1;
+	ns->user_namespace = owner;
 	return (int)snapshot->n_pid_namespaces - 1;
 }
 
@@ -54,7 +55,7 @@ static int namespace_of_fd(struct capture *capture, int fd)
 {
 	_cleanup_close_ int own = fd;
 	struct stat st;
-	int index, parent;
+	int index, parent, owner;
 
 	if (fstat(fd, &st) < 0)
 		return fail(capture->err, errno, "cannot read a pid namespace");
@@ -65,7 +66,10 @@ static int namespace_of_fd(struct capture *capture, int fd)
 	if (fd < 0)
 		return fail(capture->err, errno, "a pid namespace that is not below this one");
 	parent = namespace_of_fd(capture, fd);
-	return parent < 0 ? parent : add_namespace(capture, st.st_ino, parent);
+	owner = parent < 0 ? -1 : users_take_owner(capture, own);
+	if (parent < 0 || owner < -1)
+		return parent < 0 ? parent : owner;
+	return add_namespace(capture, st.st_ino, parent, owner);
 }
 
 static int namespace_of(struct capture *capture, const struct live_process *process)
@@ -90,12 +94,15 @@ static int children_namespace_of(
 	struct capture *capture, const struct live_process *process, int own)
 {
 	uint64_t inode = proc_inode(live_tid(process), "ns/pid_for_children");
-	int index, fd;
+	int index, fd, owner;
 
 	/* Nobody is in it yet: then the link leads nowhere. */
-	if (!inode)
-		return errno == ENOENT ? add_namespace(capture, 0, own)
-				       : fail(capture->err, errno, "pid namespace for children");
+	if (!inode && errno != ENOENT)
+		return fail(capture->err, errno, "pid namespace for children");
+	if (!inode) {
+		owner = users_take(capture, process);
+		return owner < -1 ? owner : add_namespace(capture, 0, own, owner);
+	}
 	index = known_namespace(capture->snapshot, inode);
 	if (index >= 0)
 		return index;
@@ -112,7 +119,7 @@ int tree_begin(struct capture *capture)
 
 	if (!inode)
 		return fail(capture->err, errno, "cannot read the own pid namespace");
-	r = add_namespace(capture, inode, -1);
+	r = add_namespace(capture, inode, -1, -1);
 	return r < 0 ? r : 0;
 }
 

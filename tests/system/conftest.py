@@ -150,6 +150,9 @@ class Container:
 class Frame:
     """One test's folder, programs and containers."""
 
+    prefix = ()  # words before every command that make it another user's
+    reprise = REPRISE
+
     def __init__(self, path):
         self.path, self.containers = path, []
 
@@ -163,6 +166,8 @@ class Frame:
                     pass
 
     def run(self, command, ok=True, **more):
+        if command[0] == REPRISE:
+            command = [*self.prefix, self.reprise, *command[1:]]
         done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT * 2,
                               stdin=subprocess.DEVNULL, **more)
         if ok:
@@ -187,7 +192,7 @@ class Frame:
         # What unshare itself has to say must not come between the program's lines.
         out, errors = open(self.path / output, "ab"), open(self.path / "errors", "ab")
         holder = subprocess.Popen(
-            ["unshare", *unshare, "--fork", "--kill-child=SIGKILL", *map(str, command)],
+            [*self.prefix, "unshare", *unshare, "--fork", "--kill-child=SIGKILL", *map(str, command)],
             stdin=stdin or subprocess.DEVNULL, stdout=out, stderr=errors, env=env,
             cwd=cwd or str(self.path), start_new_session=True)
         out.close()
@@ -202,7 +207,7 @@ class Frame:
     def plain(self, command, output="output"):
         """Runs a command without a namespace of its own, in a session of its own."""
         out = open(self.path / output, "ab")
-        child = subprocess.Popen(list(map(str, command)), stdin=subprocess.DEVNULL, stdout=out,
+        child = subprocess.Popen([*self.prefix, *map(str, command)], stdin=subprocess.DEVNULL, stdout=out,
                                  stderr=out, cwd=str(self.path), start_new_session=True)
         out.close()
         container = Container(self, child.pid, child)

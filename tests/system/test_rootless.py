@@ -3,15 +3,19 @@
 
 As root the tests become user 1000, without capabilities; elsewhere they are what they are.
 """
+import ctypes
+import fcntl
 import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 
 import pytest
-from conftest import LIMIT, PROGRAMS, REPRISE, ROOT
+from conftest import LIMIT, PROGRAMS, REPRISE, ROOT, Frame, fields_of, poll, tree_of
+from test_memory import memory_program
 
 USER = 1000
 DROP = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--inh-caps=-all",
@@ -46,6 +50,24 @@ def place():
                 os.chown(one, USER, USER)
         yield path
     finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def user(place):
+    """A frame whose programs, and the command itself, are the user's."""
+    path = pathlib.Path(tempfile.mkdtemp(prefix="reprise-user-"))
+    for one in (path, path / "output", path / "errors"):
+        if one != path:
+            one.touch()
+        if DROP:
+            os.chown(one, USER, USER)
+    one = Frame(path)
+    one.prefix, one.reprise = DROP, str(place / "build/reprise")
+    try:
+        yield one
+    finally:
+        one.close()
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -94,3 +116,189 @@ def inside(place):
 def test_in_a_user_namespace_of_ones_own(inside, name):
     found, text = inside
     assert found.get(name) == "PASSED", text[-4000:]
+
+
+# ---- user namespaces in the tree ----
+
+NS_GET_USERNS, NS_GET_PARENT, NS_GET_OWNER_UID = 0xb701, 0xb702, 0xb704
+IDLE = "while :; do sleep 1000 & wait; done"
+PLAIN = ("--pid", "--mount", "--uts", "--mount-proc")
+SANDBOX = "unshare --user --map-root-user --pid --fork --mount --uts --mount-proc --kill-child"
+
+
+def owner_of(fd, request=NS_GET_USERNS):
+    try:
+        return fcntl.ioctl(fd, request)
+    except PermissionError:
+        return None
+
+
+def look(root):
+    """Each task: its pids inside, names, ids, and who owns its namespaces, all without inode numbers."""
+    seen, rows = {}, []
+
+    def label(fd, close=True):
+        if fd is None:
+            return "outside"
+        inode = os.fstat(fd).st_ino
+        if close:
+            os.close(fd)
+        if inode == os.stat("/proc/self/ns/user").st_ino:
+            return "own"
+        return seen.setdefault(inode, len(seen))
+
+    for pid in sorted(tree_of(root), key=lambda p: fields_of(p)["NSpid"][1:]):
+        f = fields_of(pid)
+        row = [f["NSpid"][1:], f["NSpgid"][1:], f["NSsid"][1:], f["Name"], f["Uid"], f["Gid"], f.get("Groups"),
+               [f[key] for key in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs")]]
+        user = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY)
+        row.append(label(user, close=False))
+        if row[-1] != "own":
+            row.append(label(owner_of(user, NS_GET_PARENT)))
+            uid = ctypes.c_uint()
+            fcntl.ioctl(user, NS_GET_OWNER_UID, uid)
+            row.append(uid.value)
+            row += [pathlib.Path(f"/proc/{pid}/{n}").read_text().split() for n in ("uid_map", "gid_map", "setgroups")]
+        os.close(user)
+        for name in ("pid", "mnt", "uts", "ipc"):
+            fd = os.open(f"/proc/{pid}/ns/{name}", os.O_RDONLY)
+            row.append((name, label(owner_of(fd))))
+            os.close(fd)
+        host = subprocess.run(["nsenter", "--uts", "--user", "--preserve-credentials", "-t", str(pid), "hostname"]
+                              if row[8] != "own" else ["nsenter", "--uts", "-t", str(pid), "hostname"],
+                              capture_output=True, text=True)
+        rows.append((row, host.stdout))
+    return rows
+
+
+def names_of(root):
+    try:
+        return sorted(fields_of(p)["Name"][0] for p in tree_of(root))
+    except OSError:
+        return []
+
+
+def twice(frame, box, names):
+    """Out and back, two times: all that look() sees stays as it was."""
+    poll(lambda: names_of(box.pid) == sorted(names))
+    before = look(box.pid)
+    for name in ("first", "second"):
+        box = frame.restart(box.checkpoint(name))
+        poll(lambda: names_of(box.pid) == sorted(names))
+        assert look(box.pid) == before
+    return box, before
+
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+
+
+@as_root
+def test_a_sandbox_in_a_container(frame):
+    """unshare(1) is in the user namespace itself, and makes a pid namespace there."""
+    box = frame.start(["bash", "-c", f"{SANDBOX} bash -c 'hostname within; sleep 1000 & {IDLE}' & {IDLE}"],
+                      unshare=PLAIN)
+    again, rows = twice(frame, box, ["bash"] * 2 + ["sleep"] * 3 + ["unshare"])
+    inner = [row for row, _ in rows if len(row[0]) == 2]
+    assert len(inner) == 3 and all(row[8] == 0 for row in inner)
+    assert ["within\n"] * 3 == [host for row, host in rows if len(row[0]) == 2]
+
+
+@as_root
+def test_a_user_namespace_without_a_pid_namespace(frame):
+    box = frame.start(["bash", "-c", f"unshare --user --map-root-user bash -c 'sleep 1000 & {IDLE}' & {IDLE}"],
+                      unshare=PLAIN)
+    twice(frame, box, ["bash"] * 2 + ["sleep"] * 3)
+
+
+@as_root
+def test_user_namespaces_in_each_other(frame):
+    inner = "unshare --user --map-root-user --uts bash -c 'hostname third; sleep 1000 & wait; :'"
+    middle = f"{SANDBOX} bash -c \"hostname second; {inner} & sleep 1000 & wait; :\""
+    box = frame.start(["bash", "-c", f"{middle} & sleep 1000 & wait; :"], unshare=PLAIN)
+    twice(frame, box, ["bash"] * 3 + ["sleep"] * 3 + ["unshare"])
+
+
+@as_root
+@pytest.mark.parametrize("words", [["0 0 1", "0 0 1"], ["0 100000 65536", "0 200000 10\n10 300000 5"],
+                                   ["0 1000 1\n5 2000 3", "0 1000 1", "1000"]],
+                         ids=["one", "many", "other-owner"])
+def test_born_with_its_pid_namespace(frame, words):
+    """clone(CLONE_NEWUSER | CLONE_NEWPID): the parent stays outside of both."""
+    box = frame.start(["bash", "-c", f"{frame.program('born')} \"$@\" & {IDLE}", "bash", *words], unshare=PLAIN)
+    frame.wait_text("ready")
+    again, rows = twice(frame, box, ["bash", "sleep", "parent", "child", "grandchild"])
+    child = [row for row, _ in rows if row[3] == ["child"]][0]
+    assert child[10] == (int(words[2]) if len(words) > 2 else 0)
+
+
+@as_root
+def test_the_root_is_in_a_user_namespace(frame):
+    box = frame.start(["bash", "-c", f"hostname top; sleep 1000 & {IDLE}"],
+                      unshare=("--user", "--map-root-user", *PLAIN))
+    twice(frame, box, ["bash", "sleep", "sleep"])
+
+
+@as_root
+def test_a_users_sandbox_in_roots_container(frame):
+    os.chmod(frame.path, 0o777)
+    box = frame.start(["bash", "-c", f"setpriv --reuid 1000 --regid 1000 --groups 1000,1234 {SANDBOX} bash -c "
+                       f"'mount -t tmpfs none /mnt; echo text > /mnt/file; cd /mnt; {IDLE}' & {IDLE}"], unshare=PLAIN)
+    again, rows = twice(frame, box, ["bash"] * 2 + ["sleep"] * 2 + ["unshare"])
+    inner = [p for p in tree_of(again.pid) if len(fields_of(p)["NSpid"]) == 3][0]
+    file = pathlib.Path(f"/proc/{inner}/root/mnt/file")
+    assert file.read_text() == "text\n" and file.stat().st_uid == 1000
+
+
+# ---- the user outside: the first user namespace is made by reprise itself ----
+
+OUTSIDE = ("--user", "--map-root-user", *PLAIN)
+
+
+def test_from_outside(user):
+    box = user.start(["bash", "-c", f"hostname top; mount -t tmpfs none /mnt; cd /mnt; echo text > file;"
+                                    f"sleep 1000 & {IDLE}"], unshare=OUTSIDE)
+    again, rows = twice(user, box, ["bash", "sleep", "sleep"])
+    assert rows[0][0][0] == ["1"] and rows[0][0][11] == ["0", str(fields_of(again.pid)["Uid"][0]), "1"]
+    assert pathlib.Path(f"/proc/{again.pid}/cwd/file").read_text() == "text\n"
+
+
+def test_from_outside_deeper(user):
+    inner = "unshare --pid --fork --mount-proc --kill-child bash -c 'sleep 1000 & wait; :'"
+    box = user.start(["bash", "-c", f"{inner} & {inner} & sleep 1000 & wait; :"], unshare=OUTSIDE)
+    twice(user, box, ["bash"] * 3 + ["sleep"] * 3 + ["unshare"] * 2)
+
+
+def test_from_outside_with_a_sandbox_inside(user):
+    box = user.start(["bash", "-c", f"{SANDBOX} bash -c 'hostname within; sleep 1000 & {IDLE}' & {IDLE}"],
+                     unshare=OUTSIDE)
+    twice(user, box, ["bash"] * 2 + ["sleep"] * 3 + ["unshare"])
+
+
+def test_from_outside_born_inside(user):
+    shutil.copy(user.program("born"), user.path)
+    box = user.start(["bash", "-c", f"echo deny > /proc/self/setgroups; {user.path}/born '0 0 1' '0 0 1' & {IDLE}"],
+                     unshare=OUTSIDE)
+    user.wait_text("ready")
+    twice(user, box, ["bash", "sleep", "parent", "child", "grandchild"])
+
+
+@pytest.mark.parametrize("kind", ["heap", "file_private", "file_shared", "file_deleted", "many"])
+def test_memory_from_outside(user, kind):
+    shutil.copy(memory_program(user), user.path / "memory")
+    box = user.start([user.path / "memory", kind], unshare=OUTSIDE)
+    user.wait_text("ready\n")
+    again = user.restart(box.checkpoint())
+    again.signal(signal.SIGUSR1)
+    poll(lambda: user.text().endswith(("good\n", "bad\n")))
+    assert user.text() == "ready\ngood\n"
+
+
+def test_what_is_not_the_users_is_said_before_anything_ends(user):
+    """A file that was opened by somebody else and that the user may not write to."""
+    if DROP:
+        os.chown(user.path / "output", 0, 0)
+    os.chmod(user.path / "output", 0o444)
+    box = user.start(["sleep", "1000"], unshare=OUTSIDE)
+    done = box.checkpoint(ok=False)
+    assert done.returncode == 1 and "output cannot be opened for writing: Permission denied" in done.stderr
+    assert not (user.path / "image").exists() and box.alive()

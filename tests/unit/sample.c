@@ -66,6 +66,7 @@ static void add_namespaces(struct arena *arena, Snapshot *snapshot)
 	uts->made_from = -1;
 	MESSAGE_ADD(arena, snapshot, uts_namespaces, uts);
 	snapshot->ipc_namespaces = 1;
+	NUMBERS(arena, snapshot, ipc_owners, 1);
 }
 
 static void add_mounts(struct arena *arena, Snapshot *snapshot)

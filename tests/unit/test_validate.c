@@ -153,6 +153,13 @@ CASE(descriptor_number, P(0)->descriptors[0]->number = -1)
 CASE(descriptor_order, P(0)->descriptors[1]->number = 1)
 CASE(descriptor_file, P(0)->descriptors[1]->open_file = 8)
 CASE(user_parent, s->user_namespaces[0]->parent = 0)
+CASE(user_ids, s->user_namespaces[0]->uid_map = "0 1000")
+CASE(user_ids_beyond, s->user_namespaces[0]->gid_map = "1 4294967295 1")
+CASE(user_without_ids, s->user_namespaces[0]->gid_map = "")
+CASE(user_groups, s->user_namespaces[0]->n_groups = 65537)
+CASE(uts_owner, s->uts_namespaces[0]->owner = 2)
+CASE(ipc_owners, s->n_ipc_owners = 2)
+CASE(ipc_owner, s->ipc_owners[0] = 2)
 CASE(uts_made_from, s->uts_namespaces[0]->made_from = 1)
 CASE(uts_name, s->uts_namespaces[0]->nodename = memset(arena_alloc(arena, 80), 'n', 65))
 CASE(mounts_made_from, s->mount_namespaces[0]->made_from = 0)
@@ -212,7 +219,9 @@ static const struct broken {
 	ROW(open_file_count), ROW(open_file_offset), ROW(open_file_flags), ROW(owner_type),
 	ROW(owner_process), ROW(owner_thread), ROW(owner_signal), ROW(lock_type), ROW(lock_start),
 	ROW(lock_length), ROW(lock_open_file), ROW(descriptor_number), ROW(descriptor_order),
-	ROW(descriptor_file), ROW(user_parent), ROW(uts_made_from), ROW(uts_name),
+	ROW(descriptor_file), ROW(user_parent), ROW(user_ids),
+	ROW(user_ids_beyond), ROW(user_without_ids), ROW(user_groups), ROW(uts_owner), ROW(ipc_owners),
+	ROW(ipc_owner), ROW(uts_made_from), ROW(uts_name),
 	ROW(mounts_made_from), ROW(mounts_root), ROW(mounts_gone), ROW(mount_point),
 	ROW(mount_source), ROW(mount_pid_namespace), ROW(mount_same), ROW(mount_inner), ROW(mounts_owner), ROW(entry_path),
 	ROW(entry_link), ROW(entry_pages), ROW(entry_attributes), ROW(memory_missing),
