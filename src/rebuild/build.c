@@ -354,20 +354,26 @@ static struct stub *member_of(const struct rebuild *rebuild, size_t ns)
 	return NULL;
 }
 
-/* Writes a number into a file of /proc/sys through descriptor 0, which is free in a stub. */
-static void write_number(struct calls *calls, int number, const char *what)
+/* A file of /proc/sys shows the numbers of whoever opens it, by any mount of /proc: by this
+ * program's, since the container's own may be read-only. Descriptors 0 and 1 are free in a stub. */
+static void write_number(struct rebuild *rebuild, struct calls *calls, int proc_fd,
+	const char *path, int number, const char *what)
 {
+	uint64_t name = calls_text(calls, path);
 	char text[16];
 
 	snprintf(text, sizeof(text), "%d", number);
-	calls_must(calls, what, SYS_write, 0, calls_text(calls, text), strlen(text), 0, 0, 0);
+	calls_must(calls, what, SYS_pidfd_getfd, (uint64_t)rebuild->restore.controller_fd,
+		(uint64_t)proc_fd, 0, 0, 0, 0);
+	calls_must(calls, what, SYS_openat, 0, name, O_WRONLY, 0, 0, 0);
+	calls_must(calls, what, SYS_write, 1, calls_text(calls, text), strlen(text), 0, 0, 0);
+	calls_must(calls, what, SYS_close, 1, 0, 0, 0, 0, 0);
 	calls_must(calls, what, SYS_close, 0, 0, 0, 0, 0, 0);
 }
 
 static int set_numbers(
-	struct rebuild *rebuild, struct stub *stub, const struct forest_ns *ns, int fd)
+	struct rebuild *rebuild, struct stub *stub, const struct forest_ns *ns, int proc_fd)
 {
-	static const char path[] = "/proc/sys/kernel/pid_max";
 	struct calls calls;
 	int ret = stub_ready(stub, rebuild->err);
 
@@ -375,16 +381,12 @@ static int set_numbers(
 		ret = calls_begin(&calls, &stub->hand, false, rebuild->err);
 	if (ret < 0)
 		return ret;
-	if (ns->last_pid > 0) {
-		calls_must(&calls, "cannot get at ns_last_pid", SYS_pidfd_getfd,
-			(uint64_t)rebuild->restore.controller_fd, (uint64_t)fd, 0, 0, 0, 0);
-		write_number(&calls, ns->last_pid, "cannot set the last pid of its namespace");
-	}
-	if (ns->pid_max > 0) {
-		calls_must(&calls, "cannot open pid_max", SYS_openat, (uint64_t)AT_FDCWD,
-			calls_text(&calls, path), O_WRONLY, 0, 0, 0);
-		write_number(&calls, ns->pid_max, "cannot set pid_max of its namespace");
-	}
+	if (calls_reserve(&calls, 10, 512) == 0 && ns->last_pid > 0)
+		write_number(rebuild, &calls, proc_fd, "sys/kernel/ns_last_pid", ns->last_pid,
+			"cannot set the last pid of its namespace");
+	if (ns->pid_max > 0)
+		write_number(rebuild, &calls, proc_fd, "sys/kernel/pid_max", ns->pid_max,
+			"cannot set pid_max of its namespace");
 	ret = calls_run(&calls);
 	calls_end(&calls);
 	return ret;
@@ -394,11 +396,11 @@ static int set_numbers(
  * of each namespace since Linux 6.14). */
 static int set_limits_of_namespaces(struct rebuild *rebuild)
 {
-	_cleanup_close_ int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int ret = 0;
 
 	if (fd < 0)
-		return fail(rebuild->err, errno, "cannot open ns_last_pid");
+		return fail(rebuild->err, errno, "cannot open /proc");
 	for (size_t i = 1; i < rebuild->forest->n_nss && ret == 0; i++) {
 		const struct forest_ns *ns = &rebuild->forest->nss[i];
 		struct stub *stub = member_of(rebuild, i);

@@ -128,6 +128,17 @@ def test_proc_of_its_own(frame):
     twice(frame, box, lambda pid: (look(pid), mounts_of(pid)))
 
 
+def test_proc_sys_that_is_read_only(frame):
+    """As container engines leave it; the numbers of the pid namespace are set all the same."""
+    script = "echo 5000 > /proc/sys/kernel/pid_max; mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys"
+    box = start_shell(frame, script, FULL)
+
+    def look(pid):
+        enter = ["nsenter", "-t", str(pid), "--pid", "--mount", "cat", "/proc/sys/kernel/pid_max"]
+        return frame.run(enter).stdout, mounts_of(pid)
+    twice(frame, box, look)
+
+
 def test_tmpfs_with_files(frame):
     script = """
         mount -t tmpfs -o size=8m,mode=1777 none /mnt

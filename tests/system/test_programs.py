@@ -3,13 +3,16 @@
 go on correctly."""
 import gzip
 import hashlib
+import json
 import os
 import random
 import shutil
 import signal
 import sqlite3
+import subprocess
 
-from conftest import PROGRAMS, children_of, describe, fields_of, poll, tree_of
+import pytest
+from conftest import PROGRAMS, Container, children_of, describe, fields_of, poll, tree_of
 
 
 def out_and_back(frame, box, times=2):
@@ -198,3 +201,44 @@ def test_a_tree_of_a_thousand(frame):
     assert describe(again.pid) == before
     again.signal(signal.SIGUSR1)
     frame.wait_text("1000 answered")
+
+
+def write_bundle(folder):
+    """What `runc spec` gives, in the network and cgroup namespaces of the caller."""
+    (folder / "rootfs").mkdir(parents=True)
+    for name in ("bin", "tmp", "proc", "sys", "dev"):
+        (folder / "rootfs" / name).mkdir()
+    shutil.copy("/bin/busybox", folder / "rootfs" / "bin" / "busybox")
+    for name in ("sh", "sleep"):
+        os.symlink("busybox", folder / "rootfs" / "bin" / name)
+    subprocess.run(["runc", "spec"], cwd=folder, check=True, timeout=60)
+    config = json.loads((folder / "config.json").read_text())
+    config["process"]["terminal"] = config["root"]["readonly"] = False
+    config["process"]["args"] = [
+        "/bin/sh", "-c", "i=0; while :; do echo $i >> /tmp/count; i=$((i+1)); sleep 0.02; done"]
+    config["linux"]["namespaces"] = [n for n in config["linux"]["namespaces"]
+                                     if n["type"] not in ("network", "cgroup")]
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+def test_container_of_runc(frame):
+    folder, name = frame.path / "bundle", f"reprise-{os.getpid()}"
+    write_bundle(folder)
+    runc = ["runc", "--root", str(frame.path / "runc")]
+    try:
+        with open(frame.path / "log", "w+") as log:
+            done = subprocess.run([*runc, "run", "-d", "--pid-file", "pid", name], cwd=folder, timeout=60,
+                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            log.seek(0)
+            if done.returncode:
+                pytest.skip(f"runc starts no container here: {log.read().strip()}")
+        box = Container(frame, int((folder / "pid").read_text()))
+        frame.containers.append(box)
+        poll(lambda: (folder / "rootfs/tmp/count").exists())
+        for i in range(2):
+            before = fields_of(box.pid)["NSpid"][1:]
+            box = frame.restart(box.checkpoint(f"image-{i}"))
+            assert fields_of(box.pid)["NSpid"][1:] == before == ["1"]
+            goes_on(frame, "bundle/rootfs/tmp/count", more=10)
+    finally:
+        subprocess.run([*runc, "delete", "--force", name], timeout=60, capture_output=True)
