@@ -66,8 +66,33 @@ static int in_child(int (*probe)(void))
 	return child_status(pid);
 }
 
+static int write_text(const char *path, const char *text)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno;
+	return write(fd, text, strlen(text)) < 0 ? errno : 0;
+}
+
+/* As unshare(1) does it with --map-root-user: what every user may, where the system lets them. */
+static int enter_own_user_namespace(void)
+{
+	char uids[32], gids[32];
+	int error;
+
+	snprintf(uids, sizeof(uids), "0 %u 1\n", geteuid());
+	snprintf(gids, sizeof(gids), "0 %u 1\n", getegid());
+	if (unshare(CLONE_NEWUSER) < 0)
+		return errno;
+	error = write_text("/proc/self/setgroups", "deny");
+	if (!error)
+		error = write_text("/proc/self/gid_map", gids);
+	return error ? error : write_text("/proc/self/uid_map", uids);
+}
+
 /* In a pid namespace of the child's own, where every number is free. */
-static int probe_chosen_pids(void)
+static int choose_pids(void)
 {
 	pid_t first = 1;
 	struct clone_args args = {.flags = CLONE_NEWPID,
@@ -79,6 +104,15 @@ static int probe_chosen_pids(void)
 	if (pid == 0)
 		_exit(0);
 	return pid < 0 ? errno : child_status((pid_t)pid);
+}
+
+static int probe_chosen_pids(void)
+{
+	int error = choose_pids();
+
+	if (error == EPERM && enter_own_user_namespace() == 0)
+		error = choose_pids();
+	return error;
 }
 
 /* A child that waits to be looked at. */
@@ -316,6 +350,37 @@ static int probe_capability(int number)
 	return error;
 }
 
+/* ---- which trees: what the above comes to ---- */
+
+static int probe_any_tree(void)
+{
+	static const int wanted[] = {
+		CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID, CAP_SETPCAP};
+	int error = choose_pids();
+
+	for (size_t i = 0; i < ARRAY_SIZE(wanted) && !error; i++)
+		error = probe_capability(wanted[i]);
+	return error;
+}
+
+static int probe_own_container(void)
+{
+	int error = enter_own_user_namespace();
+
+	if (!error)
+		error = probe_time_namespace();
+	if (!error)
+		error = probe_mount_namespace();
+	return error ? error : choose_pids();
+}
+
+static int probe_plain_tree(void)
+{
+	int error = probe_capability(CAP_CHECKPOINT_RESTORE);
+
+	return error ? probe_capability(CAP_SYS_ADMIN) : 0;
+}
+
 struct probe {
 	struct reprise_need need;
 	int (*run)(void);
@@ -350,12 +415,12 @@ static const struct probe probes[] = {
 		probe_pagemap_scan},
 	{{"userfaultfd with events", "memory that is filled while tasks run", false},
 		probe_userfaultfd},
-	{{"CAP_SYS_PTRACE", "tasks of other users", true}, NULL, CAP_SYS_PTRACE},
-	{{"CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN", "choosing pids", true}, NULL,
+	{{"CAP_SYS_PTRACE", "tasks of other users", false}, NULL, CAP_SYS_PTRACE},
+	{{"CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN", "choosing pids", false}, NULL,
 		CAP_CHECKPOINT_RESTORE},
-	{{"CAP_SYS_ADMIN", "namespaces and mounts", true}, NULL, CAP_SYS_ADMIN},
-	{{"CAP_SETUID", "tasks of other users", true}, NULL, CAP_SETUID},
-	{{"CAP_SETGID", "groups of tasks", true}, NULL, CAP_SETGID},
+	{{"CAP_SYS_ADMIN", "namespaces and mounts", false}, NULL, CAP_SYS_ADMIN},
+	{{"CAP_SETUID", "tasks of other users", false}, NULL, CAP_SETUID},
+	{{"CAP_SETGID", "groups of tasks", false}, NULL, CAP_SETGID},
 	{{"CAP_SETPCAP", "tasks with fewer capabilities", false}, NULL, CAP_SETPCAP},
 	{{"CAP_DAC_OVERRIDE", "opening files of other users", false}, NULL, CAP_DAC_OVERRIDE},
 	{{"CAP_SYS_CHROOT", "tasks with a root of their own", false}, NULL, CAP_SYS_CHROOT},
@@ -365,6 +430,14 @@ static const struct probe probes[] = {
 	{{"CAP_MKNOD", "device files on tmpfs", false}, NULL, CAP_MKNOD},
 	{{"CAP_SYS_RESOURCE", "limits above the caller's own, lower OOM scores", false}, NULL,
 		CAP_SYS_RESOURCE},
+	{{"any tree below this user namespace", "of whatever users, with or without containers",
+		 false},
+		probe_any_tree},
+	{{"plain trees of this user",
+		 "not in containers; where CAP_SYS_ADMIN is missing with --host-clocks", false},
+		probe_plain_tree},
+	{{"containers in user namespaces of this user", "from outside; takes no privilege", false},
+		probe_own_container},
 };
 
 static int run_probe(const struct probe *probe)

@@ -13,6 +13,7 @@
 #include "rebuild/keeper.h"
 #include "rebuild/rebuild.h"
 #include "rebuild/taken.h"
+#include "state/privileges.h"
 #include "task/one_cpu.h"
 #include "watch.h"
 
@@ -90,6 +91,8 @@ int restart_check(const struct image *image, struct reprise_error *err)
 
 	if (!arena)
 		return fail(err, ENOMEM, "no memory");
+	/* Where only this is possible, it counts as possible. */
+	rebuild.restore.host_clocks = !have_capability(CAP_SYS_ADMIN);
 	ret = plan_image(&rebuild, image, arena, err);
 	if (ret == 0)
 		ret = check_kinds(&rebuild.restore);

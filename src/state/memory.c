@@ -135,6 +135,17 @@ static int memory_ahead(struct capture *capture, struct live_process *process)
 	return 0;
 }
 
+/* Links of map_files can be read by those who may not follow them. */
+static bool may_follow(pid_t tid, const struct live_area *area)
+{
+	char link[64], path[128];
+	struct stat st;
+
+	area_link(area, link, sizeof(link));
+	snprintf(path, sizeof(path), "/proc/%d/%s", tid, link);
+	return stat(path, &st) == 0 || errno != EPERM;
+}
+
 static int memory_survey(struct capture *capture, struct live_process *process)
 {
 	struct memory_notes *notes = process->notes[NOTE_MEMORY];
@@ -155,6 +166,11 @@ static int memory_survey(struct capture *capture, struct live_process *process)
 		const char *why = NULL;
 		enum area_sort sort = area_sort(area, device_of(capture), &why);
 
+		if (sort == SORT_SHARED_MEMORY && !may_follow(notes->tid, area)) {
+			sort = SORT_OTHER;
+			why = "is shared memory, which takes CAP_CHECKPOINT_RESTORE outside of "
+			      "any user namespace";
+		}
 		if (sort == SORT_FILE && !file_area_possible(capture, process, area, &why))
 			sort = SORT_OTHER;
 		if (sort == SORT_OTHER)

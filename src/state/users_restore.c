@@ -96,6 +96,39 @@ static int check_owner(struct restore *restore, size_t index)
 		"parent do not come from");
 }
 
+/* What is made in the controller's own user namespace takes its capabilities there. */
+static int check_rights(struct restore *restore)
+{
+	const Snapshot *snapshot = restore->snapshot;
+	bool admin = have_capability(CAP_SYS_ADMIN), spaces = false;
+
+	for (size_t i = 1; i < snapshot->n_pid_namespaces; i++)
+		spaces |= snapshot->pid_namespaces[i]->user_namespace < 0;
+	for (size_t i = 0; i < snapshot->n_mount_namespaces; i++)
+		spaces |= snapshot->mount_namespaces[i]->user_namespace < 0;
+	for (size_t i = 0; i < snapshot->n_uts_namespaces; i++)
+		spaces |= !snapshot->uts_namespaces[i]->owner;
+	spaces |= snapshot->ipc_namespaces > snapshot->n_ipc_owners;
+	for (size_t i = 0; i < snapshot->n_ipc_owners; i++)
+		spaces |= !snapshot->ipc_owners[i];
+	if (admin)
+		return 0;
+	if (spaces)
+		return fail(restore->err, EPERM,
+			"namespaces outside of a user namespace of the tree take CAP_SYS_ADMIN");
+	if (users_of_nursery(snapshot) >= 0)
+		return 0;
+	if (!have_capability(CAP_CHECKPOINT_RESTORE))
+		return fail(restore->err, EPERM,
+			"choosing pids outside of a user namespace of the tree takes "
+			"CAP_CHECKPOINT_RESTORE");
+	if (!restore->host_clocks)
+		return fail(restore->err, EPERM,
+			"clocks that go on (a time namespace) take CAP_SYS_ADMIN; --host-clocks "
+			"leaves them as the host has them");
+	return 0;
+}
+
 int users_check(struct restore *restore)
 {
 	const Snapshot *snapshot = restore->snapshot;
@@ -104,6 +137,7 @@ int users_check(struct restore *restore)
 
 	if (!twins)
 		return fail(restore->err, ENOMEM, "no memory for user namespaces");
+	ret = check_rights(restore);
 	for (size_t i = 0; i < twins->count && ret == 0; i++)
 		if (!twins->list[i].pid)
 			ret = make(restore, twins, (int32_t)i);

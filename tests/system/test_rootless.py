@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 
 import pytest
-from conftest import LIMIT, PROGRAMS, REPRISE, ROOT, Frame, fields_of, poll, tree_of
+from conftest import LIMIT, PROGRAMS, REPRISE, ROOT, Frame, exe_of, exists, fields_of, poll, tree_of
 from test_memory import memory_program
 
 USER = 1000
@@ -302,3 +302,92 @@ def test_what_is_not_the_users_is_said_before_anything_ends(user):
     done = box.checkpoint(ok=False)
     assert done.returncode == 1 and "output cannot be opened for writing: Permission denied" in done.stderr
     assert not (user.path / "image").exists() and box.alive()
+
+
+def test_shared_memory_is_refused_where_it_cannot_be_opened(user):
+    shutil.copy(memory_program(user), user.path / "memory")
+    box = user.start([user.path / "memory", "shared_anonymous"], unshare=OUTSIDE)
+    user.wait_text("ready\n")
+    done = box.checkpoint(ok=False)
+    assert "is shared memory, which takes CAP_CHECKPOINT_RESTORE" in done.stderr and "survey" in done.stderr
+    assert box.alive()
+
+
+# ---- some capabilities, none ----
+
+def with_capabilities(names):
+    """As the user with these capabilities; as root they are kept over the change of users."""
+    words = ",".join(["-all", *(f"+{name}" for name in names)])
+    return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", f"--inh-caps={words}",
+            f"--ambient-caps={words}"]
+
+
+def start_plain(user):
+    box = user.plain(["sleep", "1000"])
+    poll(lambda: exe_of(box.pid).endswith("/sleep"))
+    return box
+
+
+@as_root
+def test_a_plain_tree_without_capabilities_is_not_ended(user):
+    user.prefix = with_capabilities([])
+    box = start_plain(user)
+    done = box.checkpoint(ok=False)
+    assert done.returncode == 1 and box.alive() and not (user.path / "image").exists()
+    assert "choosing pids outside of a user namespace of the tree takes CAP_CHECKPOINT_RESTORE" in done.stderr
+
+
+@as_root
+@pytest.mark.parametrize("names", [["checkpoint_restore"], ["checkpoint_restore", "sys_ptrace"]], ids=len)
+def test_a_plain_tree_with_checkpoint_restore(user, names):
+    user.prefix = with_capabilities(names)
+    box = start_plain(user)
+    number = box.pid
+    image = box.checkpoint()
+    done = user.restart(image, ok=False)
+    assert done.returncode == 1 and "--host-clocks leaves them as the host has them" in done.stderr
+    assert not exists(number)
+    again = user.restart(image, extra=["--host-clocks"])
+    assert again.pid == number and fields_of(number)["Name"] == ["sleep"]
+
+
+@as_root
+def test_shared_memory_with_checkpoint_restore(user):
+    user.prefix = with_capabilities(["checkpoint_restore"])
+    shutil.copy(memory_program(user), user.path / "memory")
+    box = user.plain([user.path / "memory", "shared_anonymous"])
+    user.wait_text("ready\n")
+    again = user.restart(box.checkpoint(), extra=["--host-clocks"])
+    again.signal(signal.SIGUSR1)
+    poll(lambda: user.text().endswith(("good\n", "bad\n")))
+    assert user.text() == "ready\ngood\n"
+
+
+@as_root
+def test_a_container_with_checkpoint_restore_alone_is_not_ended(user):
+    """It is root's namespaces that it would take more for."""
+    user.prefix = ()
+    box = user.start(["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "sleep", "1000"])
+    poll(lambda: exe_of(box.pid).endswith("/sleep"))
+    user.prefix = with_capabilities(["checkpoint_restore"])
+    done = box.checkpoint(ok=False)
+    assert done.returncode == 1 and box.alive() and not (user.path / "image").exists()
+
+
+def verdict(text):
+    """The lines of reprise check that say which trees: yes or no, in this order."""
+    names = ("any tree below", "plain trees of this user", "containers in user namespaces")
+    return [line.split()[0] for name in names for line in text.splitlines() if name in line]
+
+
+@as_root
+@pytest.mark.parametrize("words, wanted", [
+    ([], ["yes", "yes", "yes"]),
+    (with_capabilities([]), ["no", "no", "yes"]),
+    ([*with_capabilities([]), "unshare", "--user", "--map-root-user"], ["yes", "yes", "yes"]),
+    (with_capabilities(["checkpoint_restore"]), ["no", "yes", "yes"]),
+], ids=["root", "nothing", "root-of-a-user-namespace", "checkpoint_restore"])
+def test_check_says_what_is_possible(place, words, wanted):
+    done = subprocess.run([*words, str(place / "build/reprise"), "check"], capture_output=True, text=True, cwd="/")
+    assert verdict(done.stdout) == wanted, done.stdout
+    assert done.returncode == 0, done.stdout
