@@ -67,7 +67,7 @@ def test_nested_pid_namespaces(frame):
     twice(frame, box, lambda pid: (describe(pid), parents(pid)))
 
 
-@pytest.mark.parametrize("depth", [1, 5, 20])
+@pytest.mark.parametrize("depth", [1, 5, 20, 31])
 def test_depth(frame, depth):
     script = frame.path / "nest"
     script.write_text("if [ $1 -gt 0 ]; then unshare --pid --fork --kill-child bash $0 $(($1 - 1)) & fi\nsleep 1001; :\n")
