@@ -176,10 +176,20 @@ static void become_first(struct calls *calls, const UserNamespace *space)
 	calls_must(calls, "dumpable", SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0, 0);
 }
 
+/* It may be denied here as well: then the groups are what they are. */
+static bool may_set_groups(void)
+{
+	_cleanup_close_ int fd = open("/proc/self/setgroups", O_RDONLY | O_CLOEXEC);
+	char word[8] = "";
+
+	return have_capability(CAP_SETGID) &&
+	       (fd < 0 || read(fd, word, sizeof(word) - 1) < 4 || strncmp(word, "deny", 4) != 0);
+}
+
 /* Groups cannot be chosen inside where that is denied: they come from outside. */
 static void bring_groups(struct calls *calls, const UserNamespace *space)
 {
-	if (space->setgroups_denied && space->parent < 0 && have_capability(CAP_SETGID))
+	if (space->setgroups_denied && space->parent < 0 && may_set_groups())
 		calls_must(calls, "groups", SYS_setgroups, space->n_groups,
 			calls_data(calls, space->groups, space->n_groups * sizeof(uint32_t)), 0, 0,
 			0, 0);
@@ -284,8 +294,7 @@ static void bring_back_groups(struct calls *calls, const UserNamespace *space)
 	gid_t groups[256];
 	int count = getgroups(ARRAY_SIZE(groups), groups);
 
-	if (space->setgroups_denied && space->parent < 0 && have_capability(CAP_SETGID) &&
-		count >= 0)
+	if (space->setgroups_denied && space->parent < 0 && may_set_groups() && count >= 0)
 		calls_must(calls, "groups", SYS_setgroups, (uint64_t)count,
 			calls_data(calls, groups, (size_t)count * sizeof(*groups)), 0, 0, 0, 0);
 }

@@ -12,9 +12,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 
 import pytest
-from conftest import LIMIT, PROGRAMS, REPRISE, ROOT, Frame, exe_of, exists, fields_of, poll, tree_of
+from conftest import LIMIT, PROGRAMS, REPRISE, ROOT, Frame, describe, exe_of, exists, fields_of, poll, tree_of
+from test_killed_restart import settle
 from test_memory import memory_program
 
 USER = 1000
@@ -391,3 +393,41 @@ def test_check_says_what_is_possible(place, words, wanted):
     done = subprocess.run([*words, str(place / "build/reprise"), "check"], capture_output=True, text=True, cwd="/")
     assert verdict(done.stdout) == wanted, done.stdout
     assert done.returncode == 0, done.stdout
+
+
+def test_a_user_namespace_without_ids_is_refused(user):
+    box = user.start(["sleep", "1000"], unshare=("--user", "--pid"))
+    done = box.checkpoint(ok=False)
+    assert "it is in a user namespace without ids" in done.stderr and box.alive()
+
+
+def test_a_sandbox_in_a_container_inside_a_user_namespace(place):
+    """All of it in there: outside of the container groups cannot be set either."""
+    script = f"""
+        setsid unshare --pid --fork --mount --uts --mount-proc --kill-child bash -c '{SANDBOX} sleep 1001 & sleep 1002; :' \\
+            </dev/null >/dev/null 2>&1 &
+        until pgrep -f '^sleep 1001' && pgrep -f '^sleep 1002'; do sleep 0.01; done >/dev/null
+        look() {{ for n in 1001 1002; do p=$(pgrep -f "^sleep $n"); cat /proc/$p/uid_map
+            sed -n -E 's/^NSpid:.[0-9]+//p; /^(Cap|Uid)/p' /proc/$p/status; done; }}
+        look >before
+        build/reprise checkpoint --stop $(pgrep -P $!) image || exit
+        build/reprise restart -d image >root || exit
+        look >after; kill -9 $(cat root)
+        cmp before after && [ $(grep -c CapEff before) = 2 ] && echo same"""
+    done = as_user(place, [*OWN, "timeout", str(int(LIMIT)), "bash", "-c", script])
+    assert done.stdout.endswith("same\n"), done.stdout + done.stderr
+
+
+def test_a_killed_restart_leaves_nothing(user):
+    """The twins in the user namespaces end too."""
+    box = user.start(["bash", "-c", f"{SANDBOX} bash -c 'sleep 1000 & wait; :' & sleep 1000 & wait; :"], unshare=OUTSIDE)
+    poll(lambda: names_of(box.pid) == sorted(["bash"] * 2 + ["sleep"] * 2 + ["unshare"]))
+    wanted, image = describe(box.pid), box.checkpoint()
+    for moment in range(40):
+        child = subprocess.Popen([*DROP, user.reprise, "restart", "-d", str(image)], cwd=str(user.path),
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                 start_new_session=True)
+        time.sleep(moment * 0.0005)
+        child.kill()
+        child.wait()
+        settle(user.path, wanted)
