@@ -15,7 +15,7 @@ static int capture_memfd(struct capture *capture, struct description *d, OpenFil
 	int error;
 
 	snprintf(link, sizeof(link), "fd/%d", d->number);
-	error = shared_memory_refer(capture, d->process, link, &index);
+	error = shared_memory_refer(capture, d->process, link, NULL, &index);
 	if (error < 0)
 		return fail(capture->err, error, "descriptor %d (%s)", d->number, d->link);
 	ret->kind = REPRISE__OPEN_FILE__KIND__MEMFD;

@@ -24,6 +24,10 @@ void area_link(const struct live_area *area, char *link, size_t size);
 /* Another way to the file of an area where that link may not be followed; false: there is none. */
 bool mapped_way(pid_t tid, const struct live_area *area, char *ret, size_t size);
 
+/* The same of memory without a path: through a descriptor of any process of the tree. */
+bool mapped_somewhere(
+	const struct live_tree *tree, const struct live_area *area, char *ret, size_t size);
+
 /* The device number of shared anonymous memory and memfds, which have no paths. */
 dev_t shared_memory_device(void);
 

@@ -94,6 +94,16 @@ static bool by_descriptor(pid_t tid, const struct live_area *area, char *ret, si
 	return false;
 }
 
+bool mapped_somewhere(
+	const struct live_tree *tree, const struct live_area *area, char *ret, size_t size)
+{
+	for (size_t i = 0; i < tree->count; i++)
+		if (!tree->processes[i]->zombie &&
+			by_descriptor(live_tid(tree->processes[i]), area, ret, size))
+			return true;
+	return false;
+}
+
 bool mapped_way(pid_t tid, const struct live_area *area, char *ret, size_t size)
 {
 	if (by_path(tid, area, ret, size))

@@ -149,6 +149,7 @@ static bool may_follow(pid_t tid, const struct live_area *area)
 static int memory_survey(struct capture *capture, struct live_process *process)
 {
 	struct memory_notes *notes = process->notes[NOTE_MEMORY];
+	char way[64];
 	int r;
 
 	if (!notes)
@@ -166,7 +167,8 @@ static int memory_survey(struct capture *capture, struct live_process *process)
 		const char *why = NULL;
 		enum area_sort sort = area_sort(area, device_of(capture), &why);
 
-		if (sort == SORT_SHARED_MEMORY && !may_follow(notes->tid, area)) {
+		if (sort == SORT_SHARED_MEMORY && !may_follow(notes->tid, area) &&
+			!mapped_somewhere(capture->tree, area, way, sizeof(way))) {
 			sort = SORT_OTHER;
 			why = "is shared memory, which takes CAP_CHECKPOINT_RESTORE outside of "
 			      "any user namespace";
@@ -220,7 +222,7 @@ static int back(struct capture *capture, struct live_process *process, const str
 			file_written(capture, area->backing);
 	} else {
 		area->kind = REPRISE__AREA__KIND__SHARED_MEMORY;
-		r = shared_memory_refer(capture, process, link, &index);
+		r = shared_memory_refer(capture, process, link, live, &index);
 		area->backing = (int32_t)index;
 	}
 	return r < 0 ? fail(capture->err, r, "what is mapped at %llx (%s)",

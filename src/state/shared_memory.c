@@ -95,8 +95,9 @@ static int take(struct capture *capture, int fd, const char *target, uint64_t si
 	return r < 0 ? fail(capture->err, r, "cannot note shared memory") : 0;
 }
 
+/* path: what leads to it for this program. */
 static int take_new(struct capture *capture, struct live_process *process, const char *link,
-	const struct stat *st, uint32_t *ret)
+	const char *path, const struct stat *st, uint32_t *ret)
 {
 	char target[PATH_MAX];
 	ssize_t length = proc_link(live_tid(process), link, target, sizeof(target));
@@ -107,14 +108,14 @@ static int take_new(struct capture *capture, struct live_process *process, const
 	if (strncmp(target, MEMFD, strlen(MEMFD)) != 0 &&
 		strncmp(target, "/dev/zero", strlen("/dev/zero")) != 0)
 		return -EOPNOTSUPP;
-	fd = proc_open(live_tid(process), link, O_RDONLY | O_CLOEXEC);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return fail(capture->err, fd, "cannot open the shared memory %s", target);
+		return fail(capture->err, errno, "cannot open the shared memory %s", target);
 	return take(capture, fd, target, (uint64_t)st->st_size, ret);
 }
 
-int shared_memory_refer(
-	struct capture *capture, struct live_process *process, const char *link, uint32_t *ret)
+int shared_memory_refer(struct capture *capture, struct live_process *process, const char *link,
+	const struct live_area *area, uint32_t *ret)
 {
 	struct taken_table *table = taken_of(capture);
 	struct taken *taken;
@@ -125,7 +126,12 @@ int shared_memory_refer(
 	if (!table)
 		return fail(capture->err, ENOMEM, "cannot note shared memory");
 	snprintf(path, sizeof(path), "/proc/%d/%s", live_tid(process), link);
-	if (stat(path, &st) < 0)
+	r = stat(path, &st);
+	/* Links of map_files may not be followed by everybody. */
+	if (r < 0 && errno == EPERM && area &&
+		mapped_somewhere(capture->tree, area, path, sizeof(path)))
+		r = stat(path, &st);
+	if (r < 0)
 		return fail(capture->err, errno, "cannot look at %s", path);
 	if (!table->device || st.st_dev != table->device)
 		return -EMEDIUMTYPE;
@@ -134,7 +140,7 @@ int shared_memory_refer(
 			*ret = taken->index;
 			return 0;
 		}
-	r = take_new(capture, process, link, &st, ret);
+	r = take_new(capture, process, link, path, &st, ret);
 	if (r < 0)
 		return r;
 	taken = arena_alloc(capture->arena, sizeof(*taken));

@@ -4,13 +4,14 @@
 
 #include <stdint.h>
 
+#include "state/areas.h"
 #include "state/state.h"
 
 /* Notes the object that the link /proc/PID/LINK leads to, with its content: its index in
  * snapshot->shared_memory. -EMEDIUMTYPE without an error when it is no shared memory; -EOPNOTSUPP
- * without an error when it is of System V or of a device. */
-int shared_memory_refer(
-	struct capture *capture, struct live_process *process, const char *link, uint32_t *ret);
+ * without an error when it is of System V or of a device. area: whose link it is; may be NULL. */
+int shared_memory_refer(struct capture *capture, struct live_process *process, const char *link,
+	const struct live_area *area, uint32_t *ret);
 
 /* Opens an object of the image, which the first one makes: flags are O_RDONLY, O_WRONLY, O_RDWR and
  * status flags. A description of its own that belongs to the caller; or -errno with an error. */

@@ -306,6 +306,26 @@ def test_what_is_not_the_users_is_said_before_anything_ends(user):
     assert not (user.path / "image").exists() and box.alive()
 
 
+def test_memfd_that_a_descriptor_leads_to(user):
+    """It is mapped by two, and open in one of them."""
+    script = """if 1:
+        import mmap, os, signal, time
+        fd = os.memfd_create("shared"); os.ftruncate(fd, 8192); memory = mmap.mmap(fd, 8192); memory[:4] = b"kept"
+        if os.fork() == 0:
+            os.close(fd)
+            while memory[4096] == 0: time.sleep(0.01)
+            memory[4096] += 1; os._exit(0)
+        def told(*_): memory[4096] = 7; os.wait(); print(memory[:4] + memory[4096:4097], os.pread(fd, 1, 4096), flush=True)
+        signal.signal(signal.SIGUSR1, told); print("ready", flush=True)
+        while True: time.sleep(1000)"""
+    box = user.start(["python3", "-c", script], unshare=OUTSIDE)
+    user.wait_text("ready\n")
+    again = user.restart(box.checkpoint())
+    again.signal(signal.SIGUSR1)
+    user.wait_lines(2)
+    assert user.text() == "ready\n" + repr(b"kept\x08") + " " + repr(b"\x08") + "\n"
+
+
 def test_shared_memory_is_refused_where_it_cannot_be_opened(user):
     shutil.copy(memory_program(user), user.path / "memory")
     box = user.start([user.path / "memory", "shared_anonymous"], unshare=OUTSIDE)
