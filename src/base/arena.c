@@ -38,6 +38,16 @@ void arena_free(struct arena *arena)
 	free(arena);
 }
 
+void arena_take(struct arena *into, struct arena *from)
+{
+	struct chunk **end = &into->chunks;
+
+	while (*end)
+		end = &(*end)->next;
+	*end = from->chunks;
+	free(from);
+}
+
 static struct chunk *chunk_with_room(struct arena *arena, size_t size)
 {
 	struct chunk *chunk = arena->chunks;

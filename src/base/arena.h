@@ -12,6 +12,9 @@ struct arena;
 struct arena *arena_new(void);
 void arena_free(struct arena *arena); /* NULL is fine */
 
+/* Moves all pieces of from, which is freed, to into. */
+void arena_take(struct arena *into, struct arena *from);
+
 void *arena_alloc(struct arena *arena, size_t size); /* zeroed, aligned to 16 bytes */
 void *arena_copy(struct arena *arena, const void *data, size_t size);
 char *arena_string(struct arena *arena, const char *text);

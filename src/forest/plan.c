@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+
 #include "forest/planner.h"
 
 static int fill_plan(struct planner *p, struct plan *plan)
@@ -25,24 +27,40 @@ static int fill_plan(struct planner *p, struct plan *plan)
 	return plan_ghost_numbers(p, plan);
 }
 
-int forest_plan(struct arena *arena, const struct forest *forest, struct plan **ret,
-	struct reprise_error *err)
+/* One attempt; -EAGAIN when it has left new notes. */
+static int attempt(struct arena *arena, const struct forest *forest, struct plan_notes *notes,
+	struct plan *plan, struct reprise_error *err)
 {
 	static int (*const parts[])(struct planner *) = {
 		plan_tree, plan_sessions, plan_creators, plan_order, plan_regroup, plan_ending};
-	struct plan_notes notes = {.n = 0};
-	struct plan *plan = arena_alloc(arena, sizeof(*plan));
-	struct planner p;
-	int r = plan ? -EAGAIN : fail(err, ENOMEM, "no memory for the plan");
+	struct planner p = {.arena = arena, .forest = forest, .err = err, .notes = notes};
+	int r = 0;
 
+	for (size_t i = 0; i < ARRAY_SIZE(parts) && r == 0; i++)
+		r = parts[i](&p);
+	return r < 0 ? r : fill_plan(&p, plan);
+}
+
+int forest_plan(struct arena *arena, const struct forest *forest, struct plan **ret,
+	struct reprise_error *err)
+{
+	struct plan_notes notes = {0};
+	struct plan *plan = arena_alloc(arena, sizeof(*plan));
+	int r = -EAGAIN;
+
+	if (!plan)
+		return fail(err, ENOMEM, "no memory for the plan");
 	while (r == -EAGAIN) {
-		p = (struct planner){.arena = arena, .forest = forest, .err = err, .notes = &notes};
-		r = 0;
-		for (size_t i = 0; i < ARRAY_SIZE(parts) && r == 0; i++)
-			r = parts[i](&p);
+		struct arena *own = arena_new();
+
+		r = own ? attempt(own, forest, &notes, plan, err)
+			: fail(err, ENOMEM, "no memory for the plan");
+		if (r == 0)
+			arena_take(arena, own);
+		else
+			arena_free(own);
 	}
-	if (r == 0)
-		r = fill_plan(&p, plan);
+	free(notes.list);
 	if (r < 0) {
 		error_phase(err, "plan");
 		return r;

@@ -107,11 +107,9 @@ struct plan_note {
 	int session;
 };
 
-#define MOST_NOTES 64
-
 struct plan_notes {
-	struct plan_note list[MOST_NOTES];
-	size_t n;
+	struct plan_note *list;
+	size_t n, most;
 };
 
 struct planner {

@@ -154,9 +154,18 @@ bool adopts(const struct planner *p, int node, int session)
 
 static bool note(struct planner *p, int node, int session)
 {
-	if (p->notes->n == MOST_NOTES)
-		return false;
-	p->notes->list[p->notes->n++] = (struct plan_note){node, session};
+	struct plan_notes *notes = p->notes;
+
+	if (notes->n == notes->most) {
+		size_t most = notes->most ? 2 * notes->most : 64;
+		struct plan_note *list = reallocarray(notes->list, most, sizeof(*list));
+
+		if (!list)
+			return false;
+		notes->list = list;
+		notes->most = most;
+	}
+	notes->list[notes->n++] = (struct plan_note){node, session};
 	return true;
 }
 

@@ -97,6 +97,20 @@ START_TEST(appending_keeps_the_order)
 }
 END_TEST
 
+START_TEST(taking_the_pieces_of_another)
+{
+	_cleanup_arena_ struct arena *arena = arena_new();
+	struct arena *other = arena_new();
+	char *mine = arena_string(arena, "mine"), *theirs = arena_string(other, "theirs");
+
+	arena_take(arena, other);
+	ck_assert_str_eq(mine, "mine");
+	ck_assert_str_eq(theirs, "theirs");
+	arena_take(arena, arena_new());
+	ck_assert_ptr_nonnull(arena_alloc(arena, 100));
+}
+END_TEST
+
 START_TEST(freeing_nothing)
 {
 	arena_free(NULL);
@@ -106,4 +120,4 @@ END_TEST
 
 UNIT_MAIN("arena", pieces_are_zeroed_and_aligned, pieces_do_not_overlap,
 	a_big_piece_leaves_room_in_the_chunk, impossible_sizes, texts, appending_keeps_the_order,
-	freeing_nothing)
+	taking_the_pieces_of_another, freeing_nothing)

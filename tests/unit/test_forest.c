@@ -162,4 +162,40 @@ START_TEST(impossible_ones)
 }
 END_TEST
 
-UNIT_MAIN("forest", plain, numbers_asked_for, printed, contradictions, impossible_ones)
+/* Leaders that were below a brother once and left a member there: each is a note of the planner's,
+ * of which it has as many as it needs. */
+START_TEST(many_leaders_that_moved_up)
+{
+	enum { COUNT = 300, TASKS = 1 + 3 * COUNT };
+	static pid_t chosen[TASKS][2];
+	static struct forest_pid pids[TASKS];
+	static struct forest_task tasks[TASKS];
+	struct sample *s = sample_new();
+
+	for (int i = 0; i < TASKS; i++) {
+		int first = (i - 1) / 3 * 3 + 1; /* a brother, the leader, the member */
+
+		chosen[i][1] = i + 1;
+		pids[i] = (struct forest_pid){1, chosen[i]};
+		tasks[i] = (struct forest_task){.pid = i,
+			.leader = i,
+			.parent = i == 0	   ? FOREST_OUTSIDE
+				  : i == first + 2 ? first
+						   : 0,
+			.session = i == 0 || i == first ? 0 : first + 1,
+			.group = i == 0 || i == first ? 0 : first + 1,
+			.children_ns = 1,
+			.exit_signal = SIGCHLD};
+	}
+	s->forest.pids = pids;
+	s->forest.tasks = tasks;
+	s->forest.n_pids = s->forest.n_tasks = TASKS;
+	ck_assert_int_eq(plan_sample(s), 0);
+	ck_assert_uint_eq(s->plan->n_tasks, TASKS);
+	/* One whose orphan the leader is, and one below it for the member. */
+	ck_assert_uint_eq(s->plan->n_ghosts, 2 * COUNT);
+}
+END_TEST
+
+UNIT_MAIN("forest", plain, numbers_asked_for, printed, contradictions, impossible_ones,
+	many_leaders_that_moved_up)
