@@ -2,10 +2,11 @@
 """Random forests of real processes: a history is done by them, the whole is checkpointed, ended,
 restarted, and compared in /proc from outside, at every level. REPRISE_FORESTS says how many,
 REPRISE_SEED which."""
+import json
 import os
 
 import pytest
-from conftest import BUILD, describe, fields_of, parents, tree_of
+from conftest import BUILD, REPRISE, describe, fields_of, parents, tree_of
 
 COUNT = int(os.environ.get("REPRISE_FORESTS", 500))
 SEED = os.environ.get("REPRISE_SEED", "1")
@@ -59,3 +60,45 @@ def test_random_forests(frame, first):
         assert look(again.pid) == before, f"history {at} of seed {SEED}"
         assert statuses_of(again.pid) == statuses, f"history {at} of seed {SEED}"
         again.kill()
+
+
+STEP_KEYS = {
+    "clone": {"subject", "exit_signal", "thread", "parent", "newpid"}, "setsid": set(),
+    "setpgid": {"subject", "group"}, "unshare": {"namespace"}, "setns": {"namespace"},
+    "subreaper": {"on"}, "exit": {"status"}, "wait": {"subject"},
+}
+
+
+def test_plan_as_text_and_as_json(frame):
+    """Both say the same steps; a session whose leader is dead costs one ghost, with its number."""
+    box = frame.start(["bash", "-c", "setsid bash -c 'sleep 100000 & :'; echo up; sleep 100000 & wait"])
+    frame.wait_text("up")
+    image = box.checkpoint()
+    text = frame.run([REPRISE, "restart", "--plan", str(image)]).stdout.splitlines()
+    plan = json.loads(frame.run([REPRISE, "restart", "--plan", "--json", str(image)]).stdout)
+    assert set(plan) == {"tasks", "steps", "finish"}
+    tasks, steps = plan["tasks"], plan["steps"] + plan["finish"]
+    for task in tasks:
+        assert set(task) == {"ghost", "namespace", "leader", "pids"}
+    ghosts = [task for task in tasks if task["ghost"]]
+    assert len(ghosts) == 1 and len(tasks) == 4
+    orphans = [row for row in tasks if not row["ghost"] and row["pids"][-1] == ghosts[0]["pids"][-1]]
+    assert orphans == []
+    assert text[0] == f"{len(tasks) - 1} tasks, 1 ghosts, {len(steps)} steps"
+
+    def name(index):
+        if index < 0:
+            return "nursery"
+        numbers = "/".join(str(n) if n else "*" for n in tasks[index]["pids"])
+        return ("ghost " if tasks[index]["ghost"] else "") + numbers
+
+    lines = [line for line in text[1:] if not line.endswith(":")]
+    assert len(lines) == len(steps)
+    for line, step in zip(lines, steps):
+        assert set(step) == {"call", "actor"} | STEP_KEYS[step["call"]]
+        assert line.startswith(f"{name(step['actor'])}: {step['call']} ")
+        if "subject" in step:
+            assert name(step["subject"]) in line
+    created = [step["subject"] for step in steps if step["call"] == "clone"]
+    assert sorted(created) == list(range(len(tasks)))
+    assert not frame.run([REPRISE, "restart", "--plan", str(image / "none")], ok=False).returncode == 0
