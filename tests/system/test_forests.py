@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from conftest import BUILD, REPRISE, describe, fields_of, parents, tree_of
+from conftest import BUILD, REPRISE, describe, exe_of, fields_of, parents, poll, tree_of
 
 COUNT = int(os.environ.get("REPRISE_FORESTS", 500))
 SEED = os.environ.get("REPRISE_SEED", "1")
@@ -102,3 +102,20 @@ def test_plan_as_text_and_as_json(frame):
     created = [step["subject"] for step in steps if step["call"] == "clone"]
     assert sorted(created) == list(range(len(tasks)))
     assert not frame.run([REPRISE, "restart", "--plan", str(image / "none")], ok=False).returncode == 0
+
+
+def test_pid_max_and_last_pid_of_a_namespace(frame):
+    """The kernel's choice of pids goes on where it was, and ends where it did."""
+    if tuple(map(int, os.uname().release.split("-")[0].split(".")[:2])) < (6, 14):
+        pytest.skip("pid_max belongs to the whole system before Linux 6.14")
+    box = frame.start(["bash", "-c", "echo 5000 >/proc/sys/kernel/pid_max; echo 1233 >/proc/sys/kernel/ns_last_pid; "
+                       "echo up; exec sleep 100000"], unshare=("--pid", "--mount", "--mount-proc"))
+    frame.wait_text("up")
+    poll(lambda: exe_of(box.pid).endswith("sleep"))
+    again = frame.restart(box.checkpoint())
+
+    def inside(script):
+        return frame.run(["nsenter", "-t", str(again.pid), "--pid", "--mount", "sh", "-c", script]).stdout
+
+    assert inside("echo $$; exec cat /proc/sys/kernel/pid_max") == "1234\n5000\n"
+    assert inside("echo $$") == "1235\n"
