@@ -70,7 +70,8 @@ static int survey(struct checkpoint *checkpoint)
 
 static int freeze(struct checkpoint *checkpoint)
 {
-	int r = tree_freeze(checkpoint->arena, checkpoint->root, checkpoint->found,
+	const struct tree_listener listener = {capture_frozen, &checkpoint->capture};
+	int r = tree_freeze(checkpoint->arena, checkpoint->root, checkpoint->found, &listener,
 		&checkpoint->tree, checkpoint->err);
 
 	return phase_done(checkpoint, "freeze", r);

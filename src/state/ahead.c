@@ -2,6 +2,7 @@
 #include "state/ahead.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "state/files_table.h"
 #include "state/kinds.h"
@@ -14,6 +15,7 @@ struct ahead {
 	struct piece piece;
 	struct arena **arenas;
 	pid_t tid;
+	uint64_t inodes[LIVE_LINKS];
 	int result[AHEAD_FILES];
 	char *text[AHEAD_FILES];
 	size_t size[AHEAD_FILES];
@@ -26,6 +28,8 @@ static void read_all(struct piece *piece, size_t worker)
 	for (int i = 0; i < AHEAD_FILES; i++)
 		ahead->result[i] = proc_read(ahead->arenas[worker], ahead->tid, names[i],
 			&ahead->text[i], &ahead->size[i], NULL);
+	for (int i = 0; i < LIVE_LINKS; i++)
+		ahead->inodes[i] = proc_inode(ahead->tid, live_links[i]);
 }
 
 int ahead_start(struct capture *capture, struct live_process *process)
@@ -46,6 +50,16 @@ int ahead_start(struct capture *capture, struct live_process *process)
 	return 0;
 }
 
+void ahead_finish(struct capture *capture, struct live_process *process)
+{
+	struct ahead *ahead = process->notes[NOTE_AHEAD];
+
+	if (!ahead)
+		return;
+	pool_finish(capture->pool, &ahead->piece);
+	memcpy(process->inodes, ahead->inodes, sizeof(process->inodes));
+}
+
 int ahead_read(struct capture *capture, struct live_process *process, enum ahead_file file,
 	char **ret, size_t *ret_size)
 {
@@ -53,7 +67,7 @@ int ahead_read(struct capture *capture, struct live_process *process, enum ahead
 
 	if (!ahead)
 		return fail(capture->err, ESRCH, "cannot read its %s", names[file]);
-	pool_finish(capture->pool, &ahead->piece);
+	ahead_finish(capture, process);
 	if (ahead->result[file] < 0)
 		return fail(capture->err, ahead->result[file], "cannot read its %s", names[file]);
 	*ret = ahead->text[file];

@@ -10,6 +10,7 @@
 #include "image/format.h"
 #include "state/ahead.h"
 #include "state/content.h"
+#include "state/kinds.h"
 #include "state/refusals.h"
 #include "state/tree.h"
 #include "watch.h"
@@ -76,12 +77,21 @@ static void name_task(struct reprise_error *err, const struct live_process *proc
 
 static int look_ahead(struct capture *capture, struct live_process *process)
 {
-	int r = live_is_frozen(process) ? ahead_start(capture, process) : 0;
+	int r;
 
+	/* It has been looked at when it was frozen. */
+	if (live_is_frozen(process) && process->notes[NOTE_AHEAD])
+		return 0;
+	r = live_is_frozen(process) ? ahead_start(capture, process) : 0;
 	for (size_t k = 0; state_kinds[k] && !r; k++)
 		if (state_kinds[k]->ahead)
 			r = state_kinds[k]->ahead(capture, process);
 	return r;
+}
+
+int capture_frozen(struct live_process *process, void *capture)
+{
+	return look_ahead(capture, process);
 }
 
 static int survey_process(struct capture *capture, struct live_process *process)
@@ -89,6 +99,7 @@ static int survey_process(struct capture *capture, struct live_process *process)
 	size_t refused = refusals_count(capture->refusals);
 	int r = 0;
 
+	ahead_finish(capture, process);
 	for (size_t k = 0; state_kinds[k] && !r; k++)
 		if (state_kinds[k]->survey)
 			r = state_kinds[k]->survey(capture, process);

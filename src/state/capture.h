@@ -14,6 +14,9 @@ void capture_end(struct capture *capture);
 /* What cannot be checkpointed, from outside: once for the living tree, once for the frozen one. */
 int capture_survey(struct capture *capture, struct live_tree *tree);
 
+/* A process has been frozen (a tree_listener's): what can be read of it by the pool is begun. */
+int capture_frozen(struct live_process *process, void *capture);
+
 /* Takes the frozen tree, with all its pages. interrupted is asked between processes. */
 int capture_take(
 	struct capture *capture, bool (*interrupted)(void), const struct reprise_watcher *watcher);

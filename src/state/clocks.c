@@ -123,7 +123,7 @@ struct root_clocks {
 static uint64_t root_inode(struct capture *capture)
 {
 	static const char key;
-	const struct live_process *root = capture->tree->processes[0];
+	struct live_process *root = capture->tree->processes[0];
 	struct root_clocks *clocks =
 		kind_table_get(capture->arena, &capture->tables, &key, sizeof(*clocks));
 
@@ -131,7 +131,7 @@ static uint64_t root_inode(struct capture *capture)
 		return 0;
 	if (clocks->tree != capture->tree) {
 		clocks->tree = capture->tree;
-		clocks->inode = proc_inode(live_tid(root), "ns/time");
+		clocks->inode = live_namespace(root, LIVE_TIME);
 	}
 	return clocks->inode;
 }
@@ -142,8 +142,8 @@ static int clocks_survey(struct capture *capture, struct live_process *process)
 
 	if (process->zombie)
 		return 0;
-	inode = proc_inode(live_tid(process), "ns/time");
-	children = proc_inode(live_tid(process), "ns/time_for_children");
+	inode = live_namespace(process, LIVE_TIME);
+	children = live_namespace(process, LIVE_TIME_FOR_CHILDREN);
 	/* 0: it has ended since it was found. */
 	if (!inode || !children)
 		return 0;

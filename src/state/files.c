@@ -60,14 +60,6 @@ static struct table *table_of(struct capture *capture)
 	return kind_table_get(capture->arena, &capture->tables, &table_key, sizeof(struct table));
 }
 
-pid_t live_tid(const struct live_process *process)
-{
-	for (size_t i = 0; i < process->nr_threads; i++)
-		if (!process->threads[i].dead)
-			return process->threads[i].tid;
-	return process->zombie ? 0 : process->pid;
-}
-
 void area_link(const struct live_area *area, char *link, size_t size)
 {
 	snprintf(link, size, "map_files/%llx-%llx", (unsigned long long)area->start,
@@ -80,15 +72,6 @@ dev_t shared_memory_device(void)
 	struct stat st;
 
 	return fd >= 0 && fstat(fd, &st) == 0 ? st.st_dev : 0;
-}
-
-/* The mount namespace of a process, kept in its notes. */
-static uint64_t namespace_of(struct live_process *process)
-{
-	if (!process->notes[NOTE_FILES])
-		process->notes[NOTE_FILES] =
-			(void *)(uintptr_t)proc_inode(live_tid(process), "ns/mnt");
-	return (uint64_t)(uintptr_t)process->notes[NOTE_FILES];
 }
 
 static struct known **bucket_of(struct table *table, const struct known *key)
@@ -285,7 +268,7 @@ static int refer(struct capture *capture, struct look *look, bool note, int32_t 
 	r = follow(look);
 	if (r < 0)
 		return r;
-	key.namespace = namespace_of(look->process);
+	key.namespace = live_namespace(look->process, LIVE_MOUNT);
 	key.device = look->st.st_dev;
 	key.inode = look->st.st_ino;
 	key.path = look->target;
@@ -326,7 +309,7 @@ int file_refer(
 
 static struct known area_key(struct live_process *process, const struct live_area *area)
 {
-	return (struct known){.namespace = namespace_of(process),
+	return (struct known){.namespace = live_namespace(process, LIVE_MOUNT),
 		.device = (uint64_t)area->major << 32 | area->minor,
 		.inode = area->inode,
 		.of_area = true,

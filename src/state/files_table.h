@@ -7,9 +7,6 @@
 #include "state/areas.h"
 #include "state/files.h"
 
-/* The thread of process that /proc still shows memory and descriptors of; 0: none. */
-pid_t live_tid(const struct live_process *process);
-
 /* The file of an area, by what smaps says of it alone where that is known already. */
 int file_refer_area(struct capture *capture, struct live_process *process,
 	const struct live_area *area, int32_t *ret);

@@ -26,7 +26,6 @@ extern const struct state_kind unsupported_kind;
 /* Slots in live_process.notes and stub.notes. */
 enum note {
 	NOTE_TREE,
-	NOTE_FILES,
 	NOTE_MEMORY,
 	NOTE_DESCRIPTORS,
 	NOTE_LOCKS,

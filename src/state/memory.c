@@ -167,6 +167,8 @@ static int memory_survey(struct capture *capture, struct live_process *process)
 		const char *why = NULL;
 		enum area_sort sort = area_sort(area, device_of(capture), &why);
 
+		if (sort == SORT_VDSO)
+			process->vdso = area->start;
 		if (sort == SORT_SHARED_MEMORY && !may_follow(notes->tid, area) &&
 			!mapped_somewhere(capture->tree, area, way, sizeof(way))) {
 			sort = SORT_OTHER;

@@ -18,12 +18,14 @@
 #include "task/proc.h"
 
 const char *const space_links[N_SPACES] = {"ns/mnt", "ns/uts", "ns/ipc"};
+static const enum live_link live_spaces[N_SPACES] = {LIVE_MOUNT, LIVE_UTS, LIVE_IPC};
 
 /* Those that a task has to share with the controller. */
 enum { N_REFUSED = 2 };
 static const struct {
-	const char *link, *what;
-} refused[N_REFUSED] = {{"ns/net", "network"}, {"ns/cgroup", "cgroup"}};
+	enum live_link link;
+	const char *what;
+} refused[N_REFUSED] = {{LIVE_NETWORK, "network"}, {LIVE_CGROUP, "cgroup"}};
 
 /* A namespace of the tree that is not the controller's. */
 struct space {
@@ -61,15 +63,8 @@ static struct spaces *spaces_of(struct capture *capture)
 	for (int i = 0; i < N_SPACES; i++)
 		spaces->own[i] = proc_inode(getpid(), space_links[i]);
 	for (int i = 0; i < N_REFUSED; i++)
-		spaces->own_refused[i] = proc_inode(getpid(), refused[i].link);
+		spaces->own_refused[i] = proc_inode(getpid(), live_links[refused[i].link]);
 	return spaces;
-}
-
-static uint64_t inode_of(const struct live_process *process, int kind)
-{
-	pid_t tid = live_tid(process);
-
-	return tid ? proc_inode(tid, space_links[kind]) : 0;
 }
 
 static struct spaces_note *note_of(const struct live_process *process)
@@ -96,7 +91,7 @@ static void find_base(struct spaces *spaces, struct live_process *process, int k
 static int find_space(struct capture *capture, struct spaces *spaces, struct live_process *process,
 	int kind, struct spaces_note *note)
 {
-	uint64_t inode = inode_of(process, kind);
+	uint64_t inode = live_namespace(process, live_spaces[kind]);
 	size_t count = spaces->count[kind];
 	struct space *space;
 
@@ -128,10 +123,8 @@ static int find_space(struct capture *capture, struct spaces *spaces, struct liv
 static void refuse_others(
 	struct capture *capture, const struct spaces *spaces, struct live_process *process)
 {
-	pid_t tid = live_tid(process);
-
-	for (int i = 0; i < N_REFUSED && tid; i++) {
-		uint64_t inode = proc_inode(tid, refused[i].link);
+	for (int i = 0; i < N_REFUSED; i++) {
+		uint64_t inode = live_namespace(process, refused[i].link);
 
 		if (inode && inode != spaces->own_refused[i])
 			refuse(capture->refusals, process, "it is in a %s namespace of its own",

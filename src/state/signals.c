@@ -24,18 +24,35 @@ struct signals_asked {
 	uint64_t actions; /* NR_SIGNALS of them, in the task */
 };
 
+/*
+ * Where the default is done, flags and mask mean nothing: but for SIGCHLD, whose flags say what
+ * becomes of children.
+ */
+static uint64_t actions_that_matter(const struct live_process *process)
+{
+	for (size_t i = 0; i < process->nr_threads; i++) {
+		const struct task_status *status = &process->threads[i].status;
+
+		if (process->threads[i].seized)
+			return status->caught | status->ignored | 1ull << (SIGCHLD - 1);
+	}
+	return UINT64_MAX;
+}
+
 static int signals_ask(struct capture *capture, struct live_process *process, struct calls *calls)
 {
 	struct signals_asked *asked = arena_alloc(capture->arena, sizeof(*asked));
 	const size_t size = sizeof(struct kernel_sigaction);
+	const uint64_t asked_for = actions_that_matter(process);
 
 	if (!asked)
 		return fail(capture->err, ENOMEM, "signals");
 	process->notes[NOTE_SIGNALS] = asked;
 	asked->actions = calls_space(calls, NR_SIGNALS * size);
 	for (int i = 0; i < NR_SIGNALS; i++)
-		calls_must(calls, "signal action", SYS_rt_sigaction, i + 1, 0,
-			asked->actions + i * size, 8, 0, 0);
+		if (asked_for >> i & 1)
+			calls_must(calls, "signal action", SYS_rt_sigaction, i + 1, 0,
+				asked->actions + i * size, 8, 0, 0);
 	return 0;
 }
 

@@ -72,14 +72,14 @@ static int namespace_of_fd(struct capture *capture, int fd)
 	return add_namespace(capture, st.st_ino, parent, owner);
 }
 
-static int namespace_of(struct capture *capture, const struct live_process *process)
+static int namespace_of(struct capture *capture, struct live_process *process)
 {
 	uint64_t inode;
 	int fd, index;
 
 	if (process->threads[0].status.nr_levels == 1)
 		return 0;
-	inode = proc_inode(process->pid, "ns/pid");
+	inode = live_namespace(process, LIVE_PID);
 	index = inode ? known_namespace(capture->snapshot, inode) : -1;
 	if (index >= 0)
 		return index;
@@ -90,10 +90,9 @@ static int namespace_of(struct capture *capture, const struct live_process *proc
 }
 
 /* unshare(CLONE_NEWPID) or setns: its next child goes elsewhere. */
-static int children_namespace_of(
-	struct capture *capture, const struct live_process *process, int own)
+static int children_namespace_of(struct capture *capture, struct live_process *process, int own)
 {
-	uint64_t inode = proc_inode(live_tid(process), "ns/pid_for_children");
+	uint64_t inode = live_namespace(process, LIVE_PID_FOR_CHILDREN);
 	int index, fd, owner;
 
 	/* Nobody is in it yet: then the link leads nowhere. */
@@ -147,7 +146,7 @@ static int fill_thread(struct capture *capture, const struct live_thread *from, 
 		capture, from->status.pids, from->status.nr_levels, &thread->n_pids, &thread->pids);
 }
 
-static int fill_process(struct capture *capture, const struct live_process *from, Process *ret)
+static int fill_process(struct capture *capture, struct live_process *from, Process *ret)
 {
 	const struct task_status *status = &from->threads[0].status;
 	int r, ns;
@@ -181,7 +180,7 @@ static int fill_process(struct capture *capture, const struct live_process *from
 	return r;
 }
 
-int tree_take(struct capture *capture, const struct live_process *from, Process **ret)
+int tree_take(struct capture *capture, struct live_process *from, Process **ret)
 {
 	char name[256];
 	int r;

@@ -11,4 +11,4 @@ int tree_begin(struct capture *capture);
 int tree_survey_memory(struct capture *capture);
 
 /* Appends a process with its threads to the snapshot, in the order of the tree. */
-int tree_take(struct capture *capture, const struct live_process *from, Process **ret);
+int tree_take(struct capture *capture, struct live_process *from, Process **ret);

@@ -85,9 +85,8 @@ static struct users *users_of(struct capture *capture)
 static int list_users(struct capture *capture, struct users *users)
 {
 	for (size_t i = 0; i < capture->tree->count && !users->listed; i++) {
-		const struct live_process *process = capture->tree->processes[i];
-		pid_t tid = process->zombie ? 0 : live_tid(process);
-		uint64_t inode = tid ? proc_inode(tid, "ns/user") : 0;
+		struct live_process *process = capture->tree->processes[i];
+		uint64_t inode = process->zombie ? 0 : live_namespace(process, LIVE_USER);
 
 		if (inode && inode != users->own && add_user(capture, users, inode, process) < 0)
 			return -ENOMEM;
@@ -200,7 +199,7 @@ static void survey_ids(
 int users_survey(struct capture *capture, struct live_process *process)
 {
 	struct users *users = users_of(capture);
-	uint64_t inode = proc_inode(live_tid(process), "ns/user");
+	uint64_t inode = live_namespace(process, LIVE_USER);
 	const char *why;
 
 	if (!users)
@@ -319,10 +318,10 @@ static int take_fd_of(struct capture *capture, struct users *users, int fd, int 
 		     : user->index;
 }
 
-int users_take(struct capture *capture, const struct live_process *process)
+int users_take(struct capture *capture, struct live_process *process)
 {
 	struct users *users = users_of(capture);
-	uint64_t inode = process->zombie ? 0 : proc_inode(live_tid(process), "ns/user");
+	uint64_t inode = process->zombie ? 0 : live_namespace(process, LIVE_USER);
 	struct user_ns *user;
 	int fd;
 

@@ -17,7 +17,7 @@ int users_survey_owner(struct capture *capture, struct live_process *process, co
 
 /* The user namespace of a process / the owner of a namespace: its index, noted when it is new.
  * Less than -1: -errno, with an error noted. */
-int users_take(struct capture *capture, const struct live_process *process);
+int users_take(struct capture *capture, struct live_process *process);
 int users_take_owner(struct capture *capture, int ns_fd);
 
 /* In a child of the controller, before it enters a namespace: into the user namespace that owns it,

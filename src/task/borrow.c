@@ -62,7 +62,8 @@ static int find_plant(struct borrowed *borrowed, struct reprise_error *err)
 	char slots[MAX_SLOTS * SLOT_SIZE];
 	uint64_t address;
 	size_t size;
-	int r = vdso_padding(thread_with_memory(borrowed->process), &address, &size);
+	int r = vdso_padding(
+		thread_with_memory(borrowed->process), borrowed->process->vdso, &address, &size);
 
 	if (r < 0)
 		return fail(err, r, "it has no vdso, whose padding is needed to run calls in it");

@@ -24,6 +24,7 @@
 struct search {
 	struct live_tree *tree;
 	bool stop;
+	const struct tree_listener *listener;
 	struct ids ids;
 	struct reprise_error *err;
 };
@@ -307,7 +308,9 @@ static int settle(struct search *search, struct live_process *process)
 	}
 	process->zombie = process->threads[0].dead && process->nr_threads == 1;
 	process->settled = true;
-	return 0;
+	return search->listener && !process->gone
+		       ? search->listener->frozen(process, search->listener->data)
+		       : 0;
 }
 
 static int add_process(struct search *search, pid_t pid)
@@ -402,10 +405,10 @@ static int search_all(struct search *search, pid_t root)
 	return r == -EAGAIN ? r : r < 0 ? fail(search->err, r, "cannot find the tasks") : 0;
 }
 
-static int search_once(struct arena *arena, pid_t root, bool stop, const struct live_tree *found,
-	struct live_tree **ret, struct reprise_error *err)
+static int search_once(struct arena *arena, pid_t root, struct search search,
+	const struct live_tree *found, struct live_tree **ret)
 {
-	struct search search = {.stop = stop, .err = err};
+	struct reprise_error *err = search.err;
 	int r;
 
 	search.tree = tree_new(arena);
@@ -427,18 +430,19 @@ static int search_once(struct arena *arena, pid_t root, bool stop, const struct 
 
 int tree_find(struct arena *arena, pid_t root, struct live_tree **ret, struct reprise_error *err)
 {
-	return search_once(arena, root, false, NULL, ret, err);
+	return search_once(arena, root, (struct search){.err = err}, NULL, ret);
 }
 
 int tree_freeze(struct arena *arena, pid_t root, const struct live_tree *found,
-	struct live_tree **ret, struct reprise_error *err)
+	const struct tree_listener *listener, struct live_tree **ret, struct reprise_error *err)
 {
+	const struct search search = {.stop = true, .listener = listener, .err = err};
 	struct timespec start, now;
 	int r;
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	for (;;) {
-		r = search_once(arena, root, true, found, ret, err);
+		r = search_once(arena, root, search, found, ret);
 		if (r != -EAGAIN)
 			return r;
 		/* The child of a vfork was stopped before it let its parent go: let it. */

@@ -173,6 +173,36 @@ int tree_finish(struct live_tree *tree)
 	return rebuild_table(tree);
 }
 
+pid_t live_tid(const struct live_process *process)
+{
+	for (size_t i = 0; i < process->nr_threads; i++)
+		if (!process->threads[i].dead)
+			return process->threads[i].tid;
+	return process->zombie ? 0 : process->pid;
+}
+
+const char *const live_links[LIVE_LINKS] = {
+	[LIVE_PID] = "ns/pid",
+	[LIVE_PID_FOR_CHILDREN] = "ns/pid_for_children",
+	[LIVE_USER] = "ns/user",
+	[LIVE_MOUNT] = "ns/mnt",
+	[LIVE_UTS] = "ns/uts",
+	[LIVE_IPC] = "ns/ipc",
+	[LIVE_NETWORK] = "ns/net",
+	[LIVE_CGROUP] = "ns/cgroup",
+	[LIVE_TIME] = "ns/time",
+	[LIVE_TIME_FOR_CHILDREN] = "ns/time_for_children",
+};
+
+uint64_t live_namespace(struct live_process *process, enum live_link link)
+{
+	pid_t tid = live_tid(process);
+
+	if (!process->inodes[link])
+		process->inodes[link] = proc_inode(tid ? tid : process->pid, live_links[link]);
+	return process->inodes[link];
+}
+
 bool live_is_frozen(const struct live_process *process)
 {
 	for (size_t i = 0; i < process->nr_threads; i++)

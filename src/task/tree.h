@@ -26,6 +26,22 @@ struct live_thread {
 	bool gone;	    /* died before it could be stopped, or since */
 };
 
+/* Links of /proc/PID/ns. */
+enum live_link {
+	LIVE_PID,
+	LIVE_PID_FOR_CHILDREN,
+	LIVE_USER,
+	LIVE_MOUNT,
+	LIVE_UTS,
+	LIVE_IPC,
+	LIVE_NETWORK,
+	LIVE_CGROUP,
+	LIVE_TIME,
+	LIVE_TIME_FOR_CHILDREN,
+	LIVE_LINKS
+};
+extern const char *const live_links[LIVE_LINKS]; /* "ns/pid" and so on */
+
 struct live_process {
 	pid_t pid;
 	size_t index;		     /* position in the tree: parents come before children */
@@ -37,6 +53,8 @@ struct live_process {
 	bool gone;    /* has been reaped while the tree was looked at */
 	bool stopped;
 	int stop_signal;
+	uint64_t inodes[LIVE_LINKS]; /* of its namespaces; 0: not read yet */
+	uint64_t vdso;		     /* where it is, if somebody has seen it; 0: not known */
 	/* For the state kinds: anything they keep between survey and capture, by kind. */
 	void *notes[16];
 };
@@ -59,10 +77,15 @@ int tree_find(struct arena *arena, pid_t root, struct live_tree **ret, struct re
  * Stops every thread of root and its descendants, new ones included, until nothing moves; fills in
  * statuses, registers and masks. A task that cannot be stopped in time (a vfork parent) is -EBUSY.
  * On failure everything goes on as before. found: what tree_find gave a moment ago, or NULL; it
- * saves a second look at the tasks outside.
+ * saves a second look at the tasks outside. listener, or NULL, hears of each process as
+ * soon as all its threads have stopped; an attempt that is repeated tells of all once more.
  */
+struct tree_listener {
+	int (*frozen)(struct live_process *process, void *data); /* 0 or -errno with an error */
+	void *data;
+};
 int tree_freeze(struct arena *arena, pid_t root, const struct live_tree *found,
-	struct live_tree **ret, struct reprise_error *err);
+	const struct tree_listener *listener, struct live_tree **ret, struct reprise_error *err);
 
 /* Everything goes on where it was: stopped tasks stay stopped. */
 void tree_release(struct live_tree *tree);
@@ -74,6 +97,13 @@ int tree_kill(struct live_tree *tree, struct reprise_error *err);
 bool tree_waits_for_vfork(const struct live_process *process);
 
 struct live_process *tree_process(const struct live_tree *tree, pid_t pid);
+
+/* A thread of it that has not exited; 0 for a zombie. */
+pid_t live_tid(const struct live_process *process);
+
+/* Which namespace it is in: read once, for it does not change while it is frozen. 0 and errno: it
+ * cannot be read, ENOENT where there is none (a pid namespace for children that has no task). */
+uint64_t live_namespace(struct live_process *process, enum live_link link);
 
 /* One of its threads is traced. */
 bool live_is_frozen(const struct live_process *process);

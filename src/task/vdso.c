@@ -56,9 +56,9 @@ static uint64_t address_of_maps(pid_t pid)
 	return strtoull(line, NULL, 16);
 }
 
-int vdso_padding(pid_t pid, uint64_t *ret_address, size_t *ret_size)
+int vdso_padding(pid_t pid, uint64_t seen_at, uint64_t *ret_address, size_t *ret_size)
 {
-	uint64_t address = address_of_auxv(pid);
+	uint64_t address = seen_at ? seen_at : address_of_auxv(pid);
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), end;
 	Elf64_Ehdr header;
 

@@ -7,5 +7,5 @@
 #include <sys/types.h>
 
 /* Where the bytes behind the last section of pid's vdso are, up to the end of its last page.
- * -ENOENT when it has none. */
-int vdso_padding(pid_t pid, uint64_t *ret_address, size_t *ret_size);
+ * seen_at: where maps shows it, or 0. -ENOENT when it has none. */
+int vdso_padding(pid_t pid, uint64_t seen_at, uint64_t *ret_address, size_t *ret_size);

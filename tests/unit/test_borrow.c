@@ -142,7 +142,7 @@ static char *maps_of(struct fixture *f)
 
 static void freeze(struct fixture *f)
 {
-	ck_assert_msg(tree_freeze(f->arena, f->program, NULL, &f->tree, &f->err) == 0, "%s",
+	ck_assert_msg(tree_freeze(f->arena, f->program, NULL, NULL, &f->tree, &f->err) == 0, "%s",
 		f->err.thing);
 	ck_assert_uint_eq(f->tree->count, 1);
 	ck_assert_uint_eq(f->tree->nr_threads, 3);

@@ -212,7 +212,8 @@ START_TEST(a_tree_frozen_and_killed)
 
 	ck_assert_int_eq(tree->processes[0]->pid, pid);
 	for (int i = 0; i < 10; i++) {
-		ck_assert_msg(tree_freeze(arena, pid, NULL, &tree, &err) == 0, "%s", err.thing);
+		ck_assert_msg(
+			tree_freeze(arena, pid, NULL, NULL, &tree, &err) == 0, "%s", err.thing);
 		ck_assert_uint_eq(tree->count, 8);
 		for (size_t k = 0; k < tree->count; k++) {
 			struct live_process *process = tree->processes[k];
@@ -260,7 +261,7 @@ START_TEST(a_tree_with_a_namespace_in_it)
 		inits += status->nr_levels == 2 && status->pids[1] == 1;
 	}
 	ck_assert_uint_eq(inits, 1);
-	ck_assert_int_eq(tree_freeze(arena, pid, NULL, &tree, &err), 0);
+	ck_assert_int_eq(tree_freeze(arena, pid, NULL, NULL, &tree, &err), 0);
 	ck_assert_int_eq(tree_kill(tree, &err), 0);
 }
 END_TEST
@@ -270,7 +271,7 @@ START_TEST(the_padding_of_the_vdso)
 	uint64_t address;
 	size_t size;
 
-	ck_assert_int_eq(vdso_padding(getpid(), &address, &size), 0);
+	ck_assert_int_eq(vdso_padding(getpid(), 0, &address, &size), 0);
 	ck_assert_uint_eq((address + size) % 4096, 0);
 	for (size_t i = 0; i < size; i++)
 		ck_assert_int_eq(((const char *)address)[i], 0);
@@ -288,7 +289,7 @@ START_TEST(nobody_there)
 	ck_assert_int_eq(tree_find(arena, pid, &tree, &err), -ESRCH);
 	ck_assert_str_ne(err.thing, "");
 	error_clear(&err);
-	ck_assert_int_eq(tree_freeze(arena, pid, NULL, &tree, &err), -ESRCH);
+	ck_assert_int_eq(tree_freeze(arena, pid, NULL, NULL, &tree, &err), -ESRCH);
 }
 END_TEST
 
