@@ -121,7 +121,7 @@ int capture_survey(struct capture *capture, struct live_tree *tree)
 
 	capture->tree = tree;
 	if (!tree->processes[0]->threads[0].seized)
-		r = tree_survey_memory(capture);
+		r = tree_survey_sharing(capture);
 	for (size_t i = 0; i < tree->count && i < AHEAD && !r; i++)
 		r = look_ahead(capture, tree->processes[i]);
 	for (size_t i = 0; i < tree->count && !r; i++) {

@@ -19,17 +19,18 @@
 static int place_survey(struct capture *capture, struct live_process *process)
 {
 	const struct live_process *parent = process->parent;
+	const pid_t tid = live_tid(process);
 
 	if (process->zombie)
 		return 0;
-	for (size_t i = 1; i < process->nr_threads; i++)
-		if (!process->threads[0].dead && !process->threads[i].dead &&
-			syscall(SYS_kcmp, process->pid, process->threads[i].tid, KCMP_FS, 0, 0) > 0)
+	for (size_t i = 0; i < process->nr_threads; i++)
+		if (!process->threads[i].dead && process->threads[i].tid != tid &&
+			syscall(SYS_kcmp, tid, process->threads[i].tid, KCMP_FS, 0, 0) > 0)
 			refuse(capture->refusals, process,
 				"thread %d has a working directory of its own",
 				process->threads[i].tid);
-	if (parent && !parent->zombie && !parent->threads[0].dead &&
-		syscall(SYS_kcmp, process->pid, parent->pid, KCMP_FS, 0, 0) == 0)
+	if (parent && live_tid(parent) &&
+		syscall(SYS_kcmp, tid, live_tid(parent), KCMP_FS, 0, 0) == 0)
 		refuse(capture->refusals, process,
 			"its working directory is shared with its parent (CLONE_FS)");
 	return 0;

@@ -203,33 +203,64 @@ struct tree_asked {
 	bool is_init;
 };
 
-static int compare_memory(const void *a, const void *b)
+/* What clone(2) can share between processes, and a restart does not. */
+struct shared {
+	int type; /* of kcmp(2) */
+	const char *what, *flag;
+};
+
+static int compare_shared(const void *a, const void *b, void *shared)
 {
 	const struct live_process *x = *(struct live_process *const *)a;
 	const struct live_process *y = *(struct live_process *const *)b;
-	long r = syscall(SYS_kcmp, x->pid, y->pid, KCMP_VM, 0, 0);
+	const int type = ((const struct shared *)shared)->type;
+	long r = syscall(SYS_kcmp, live_tid(x), live_tid(y), type, 0, 0);
 
 	return r == 1 ? -1 : r == 2 ? 1 : 0;
 }
 
-static bool share_memory(const struct live_process *a, const struct live_process *b)
+static bool share(const struct live_process *a, const struct live_process *b, int type)
 {
-	return syscall(SYS_kcmp, a->pid, b->pid, KCMP_VM, 0, 0) == 0;
+	return syscall(SYS_kcmp, live_tid(a), live_tid(b), type, 0, 0) == 0;
 }
 
 /* A vfork child shares it until it execs: then its parent waits for it, or has just stopped to. */
 static bool share_for_good(const struct live_process *a, const struct live_process *b)
 {
 	for (int i = 0; i < 200; i++) {
-		if (!share_memory(a, b) || tree_waits_for_vfork(a) || tree_waits_for_vfork(b))
+		if (!share(a, b, KCMP_VM) || tree_waits_for_vfork(a) || tree_waits_for_vfork(b))
 			return false;
 		usleep(1000);
 	}
 	return true;
 }
 
-int tree_survey_memory(struct capture *capture)
+static void refuse_sharing(struct capture *capture, struct live_process **order, size_t count,
+	const struct shared *shared)
 {
+	qsort_r(order, count, sizeof(*order), compare_shared, (void *)shared);
+	for (size_t i = 1; i < count; i++) {
+		const struct live_process *a = order[i - 1], *b = order[i];
+
+		if (!share(a, b, shared->type))
+			continue;
+		if (shared->type == KCMP_VM && !share_for_good(a, b))
+			continue;
+		/* Of a parent and its child that is said where each is looked at. */
+		if (shared->type != KCMP_VM && (a->parent == b || b->parent == a))
+			continue;
+		refuse(capture->refusals, b, "it shares its %s with process %d (%s)", shared->what,
+			a->pid, shared->flag);
+	}
+}
+
+int tree_survey_sharing(struct capture *capture)
+{
+	static const struct shared kinds[] = {
+		{KCMP_VM, "memory", "CLONE_VM"},
+		{KCMP_FS, "working directory", "CLONE_FS"},
+		{KCMP_FILES, "table of descriptors", "CLONE_FILES"},
+	};
 	struct live_tree *tree = capture->tree;
 	_cleanup_free_ struct live_process **order = calloc(tree->count + 1, sizeof(*order));
 	size_t count = 0;
@@ -239,12 +270,8 @@ int tree_survey_memory(struct capture *capture)
 	for (size_t i = 0; i < tree->count; i++)
 		if (!tree->processes[i]->zombie)
 			order[count++] = tree->processes[i];
-	qsort(order, count, sizeof(*order), compare_memory);
-	for (size_t i = 1; i < count; i++)
-		if (share_memory(order[i - 1], order[i]) && share_for_good(order[i - 1], order[i]))
-			refuse(capture->refusals, order[i],
-				"it shares its memory with process %d (CLONE_VM)",
-				order[i - 1]->pid);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		refuse_sharing(capture, order, count, &kinds[i]);
 	return 0;
 }
 
@@ -252,7 +279,7 @@ static int tree_survey(struct capture *capture, struct live_process *process)
 {
 	/* All that are frozen have been compared before, but for those that came since. */
 	if (!process->zombie && process->parent && !process->parent->zombie &&
-		process->threads[0].seized && share_memory(process->parent, process))
+		process->threads[0].seized && share(process->parent, process, KCMP_VM))
 		refuse(capture->refusals, process,
 			"it shares its memory with process %d (CLONE_VM)", process->parent->pid);
 	return 0;

@@ -55,20 +55,71 @@ static void shares_folder(void)
 	CHECK(clone(child_of_clone, stack + sizeof(stack), CLONE_FS | SIGCHLD, NULL) > 0);
 }
 
-static void *with_own_folder(void *arg)
+/* Two that share it, and not with their parent. */
+static void siblings_share(void)
 {
-	CHECK(unshare(CLONE_FS) == 0);
+	static char second[65536] __attribute__((aligned(16)));
+	pid_t parent = fork();
+
+	CHECK(parent >= 0);
+	if (parent == 0) {
+		CHECK(clone(child_of_clone, second + sizeof(second),
+			      CLONE_PARENT | CLONE_FS | SIGCHLD, NULL) > 0);
+		child_of_clone(NULL);
+		_exit(0);
+	}
+	CHECK(clone(child_of_clone, stack + sizeof(stack), SIGCHLD, NULL) > 0);
+}
+
+static void *apart(void *arg)
+{
+	CHECK(unshare(*(const int *)arg) == 0);
 	say("ready");
 	wait_go();
 	return NULL;
 }
 
-static void thread_folder(void)
+static void thread_apart(int flag)
 {
 	pthread_t thread;
 
-	CHECK(pthread_create(&thread, NULL, with_own_folder, NULL) == 0);
+	CHECK(pthread_create(&thread, NULL, apart, &flag) == 0);
 	pthread_join(thread, NULL);
+}
+
+static void thread_folder(void)
+{
+	thread_apart(CLONE_FS);
+}
+
+static void thread_network(void)
+{
+	thread_apart(CLONE_NEWNET);
+}
+
+static void thread_uts(void)
+{
+	thread_apart(CLONE_NEWUTS);
+}
+
+static void thread_ipc(void)
+{
+	thread_apart(CLONE_NEWIPC);
+}
+
+static void thread_cgroup(void)
+{
+	thread_apart(CLONE_NEWCGROUP);
+}
+
+static void thread_pid(void)
+{
+	thread_apart(CLONE_NEWPID);
+}
+
+static void thread_time(void)
+{
+	thread_apart(0x80); /* CLONE_NEWTIME */
 }
 
 static void clocks(void)
@@ -86,7 +137,14 @@ int main(int argc, char **argv)
 		{"dispatch", dispatch},
 		{"traced", traced},
 		{"fs", shares_folder},
+		{"siblings_fs", siblings_share},
 		{"thread_fs", thread_folder},
+		{"thread_network", thread_network},
+		{"thread_uts", thread_uts},
+		{"thread_ipc", thread_ipc},
+		{"thread_cgroup", thread_cgroup},
+		{"thread_pid", thread_pid},
+		{"thread_time", thread_time},
 		{"time", clocks},
 	};
 
