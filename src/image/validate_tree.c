@@ -56,6 +56,8 @@ static int check_numbers(const struct rules *rules, const int32_t *numbers, size
 
 static int check_threads(const struct rules *rules, const Process *process, size_t levels)
 {
+	const Snapshot *snapshot = rules->snapshot;
+
 	REQUIRE(rules, process->n_threads > 0, "it has no thread");
 	REQUIRE(rules, process->state != REPRISE__PROCESS__STATE__ZOMBIE || process->n_threads == 1,
 		"a zombie has threads");
@@ -68,6 +70,13 @@ static int check_threads(const struct rules *rules, const Process *process, size
 			REQUIRE(rules, thread->pids[j] > 0 && thread->pids[j] <= MAX_PID,
 				"thread %zu has the pid %d", i, thread->pids[j]);
 		REQUIRE(rules, !thread->dead || i == 0, "thread %zu is dead", i);
+		REQUIRE(rules,
+			!thread->children_namespace ||
+				(thread->children_namespace <= snapshot->n_pid_namespaces &&
+					is_within(snapshot, (int32_t)thread->children_namespace - 1,
+						(int32_t)process->pid_namespace)),
+			"the children of thread %zu are in pid namespace %u", i,
+			thread->children_namespace);
 	}
 	return 0;
 }

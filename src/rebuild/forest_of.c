@@ -145,11 +145,6 @@ static void fill_namespaces(const Snapshot *snapshot, struct forest *forest)
 			.last_pid = from->last_pid};
 	}
 	forest->n_nss = snapshot->n_pid_namespaces;
-	/* A process with threads cannot have opened one, only entered one that is dead by now. */
-	for (size_t i = 0; i < snapshot->n_processes; i++)
-		if (snapshot->processes[i]->n_threads > 1)
-			forest->nss[snapshot->processes[i]->children_namespace].state =
-				FOREST_NS_DEAD;
 	for (size_t i = 0; i < snapshot->n_processes; i++)
 		forest->nss[snapshot->processes[i]->pid_namespace].state = FOREST_NS_LIVE;
 	forest->nss[0].state = FOREST_NS_LIVE;
@@ -162,6 +157,15 @@ static size_t living(const Process *process)
 		if (!process->threads[i]->dead)
 			return i;
 	return 0;
+}
+
+static int children_ns(const Process *process, size_t thread)
+{
+	if (thread == living(process))
+		return process->children_namespace;
+	return process->threads[thread]->children_namespace
+		       ? (int)process->threads[thread]->children_namespace - 1
+		       : (int)process->pid_namespace;
 }
 
 static int fill_process(struct identities *ids, size_t index, const int *first)
@@ -183,7 +187,7 @@ static int fill_process(struct identities *ids, size_t index, const int *first)
 		*task = (struct forest_task){.pid = pid,
 			.leader = leader,
 			.parent = parent,
-			.children_ns = i == living(process) ? process->children_namespace : ns,
+			.children_ns = children_ns(process, i),
 			.exit_signal = (int)process->exit_signal,
 			.status = process->exit_status,
 			.zombie = process->state == REPRISE__PROCESS__STATE__ZOMBIE ||

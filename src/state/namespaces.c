@@ -132,22 +132,16 @@ static void refuse_others(
 	}
 }
 
-static bool has_ended(const struct live_thread *thread)
-{
-	return !thread->seized && !proc_inode(thread->tid, live_links[LIVE_UTS]);
-}
-
-/* unshare(2) and setns(2) are a thread's own, and only its first one is asked for namespaces. Mount
- * and user namespaces need no look: a thread takes another only where it is alone in its process,
- * or with a working directory of its own. */
+/* unshare(2) and setns(2) are a thread's own, and but for pid namespaces only one thread is looked
+ * at. Mount and user namespaces need no look: a thread takes another only where it is alone in its
+ * process, or with a working directory of its own. */
 static void refuse_apart(struct capture *capture, struct live_process *process)
 {
 	static const struct {
 		enum live_link link;
 		const char *what;
 	} links[] = {{LIVE_NETWORK, "network"}, {LIVE_CGROUP, "cgroup"}, {LIVE_UTS, "uts"},
-		{LIVE_IPC, "ipc"}, {LIVE_TIME_FOR_CHILDREN, "time"},
-		{LIVE_PID_FOR_CHILDREN, "pid"}};
+		{LIVE_IPC, "ipc"}, {LIVE_TIME_FOR_CHILDREN, "time"}};
 
 	for (size_t i = 0; i < process->nr_threads; i++) {
 		const struct live_thread *thread = &process->threads[i];
@@ -157,11 +151,7 @@ static void refuse_apart(struct capture *capture, struct live_process *process)
 		for (size_t k = 0; k < ARRAY_SIZE(links); k++) {
 			uint64_t inode = proc_inode(thread->tid, live_links[links[k].link]);
 
-			/* A new pid namespace that has no task has no number, and is nobody else's.
-			 */
-			if (!inode && (links[k].link != LIVE_PID_FOR_CHILDREN || has_ended(thread)))
-				continue;
-			if (inode != live_namespace(process, links[k].link) || !inode)
+			if (inode && inode != live_namespace(process, links[k].link))
 				refuse(capture->refusals, process,
 					"thread %d is in a %s namespace that the others are not in",
 					thread->tid, links[k].what);

@@ -89,10 +89,13 @@ static int namespace_of(struct capture *capture, struct live_process *process)
 	return namespace_of_fd(capture, fd);
 }
 
-/* unshare(CLONE_NEWPID) or setns: its next child goes elsewhere. */
-static int children_namespace_of(struct capture *capture, struct live_process *process, int own)
+/* unshare(CLONE_NEWPID) or setns: the next child of that thread goes elsewhere. */
+static int children_namespace_of(
+	struct capture *capture, struct live_process *process, pid_t tid, int own)
 {
-	uint64_t inode = live_namespace(process, LIVE_PID_FOR_CHILDREN);
+	uint64_t inode = tid == live_tid(process)
+				 ? live_namespace(process, LIVE_PID_FOR_CHILDREN)
+				 : proc_inode(tid, live_links[LIVE_PID_FOR_CHILDREN]);
 	int index, fd, owner;
 
 	/* Nobody is in it yet: then the link leads nowhere. */
@@ -105,7 +108,7 @@ static int children_namespace_of(struct capture *capture, struct live_process *p
 	index = known_namespace(capture->snapshot, inode);
 	if (index >= 0)
 		return index;
-	fd = proc_open(live_tid(process), "ns/pid_for_children", O_RDONLY);
+	fd = proc_open(tid, live_links[LIVE_PID_FOR_CHILDREN], O_RDONLY);
 	if (fd < 0)
 		return fail(capture->err, fd, "pid namespace for children");
 	return namespace_of_fd(capture, fd);
@@ -132,8 +135,10 @@ static int fill_levels(
 	return *ret ? 0 : fail(capture->err, ENOMEM, "no memory for pids");
 }
 
-static int fill_thread(struct capture *capture, const struct live_thread *from, Process *process)
+static int fill_thread(struct capture *capture, struct live_process *live,
+	const struct live_thread *from, Process *process)
 {
+	int own = (int)process->pid_namespace, children;
 	Thread *thread = MESSAGE_NEW(capture->arena, Thread, thread);
 
 	if (!thread || MESSAGE_ADD(capture->arena, process, threads, thread) < 0)
@@ -142,6 +147,12 @@ static int fill_thread(struct capture *capture, const struct live_thread *from, 
 	thread->name = arena_printf(capture->arena, "%.15s", from->status.name);
 	if (!thread->name)
 		return fail(capture->err, ENOMEM, "no memory for a name");
+	if (!live->zombie && !from->dead && from->tid != live_tid(live)) {
+		children = children_namespace_of(capture, live, from->tid, own);
+		if (children < 0)
+			return children;
+		thread->children_namespace = children == own ? 0 : (uint32_t)children + 1;
+	}
 	return fill_levels(
 		capture, from->status.pids, from->status.nr_levels, &thread->n_pids, &thread->pids);
 }
@@ -164,8 +175,8 @@ static int fill_process(struct capture *capture, struct live_process *from, Proc
 		return ns;
 	ret->pid_namespace = (uint32_t)ns;
 	ret->children_namespace = ns;
-	if (!from->zombie && !from->threads[0].dead) {
-		int children = children_namespace_of(capture, from, ns);
+	if (!from->zombie) {
+		int children = children_namespace_of(capture, from, live_tid(from), ns);
 
 		if (children < 0)
 			return children;
@@ -176,7 +187,7 @@ static int fill_process(struct capture *capture, struct live_process *from, Proc
 		r = fill_levels(
 			capture, status->pgids, status->nr_levels, &ret->n_group, &ret->group);
 	for (size_t i = 0; i < from->nr_threads && !r; i++)
-		r = fill_thread(capture, &from->threads[i], ret);
+		r = fill_thread(capture, from, &from->threads[i], ret);
 	return r;
 }
 

@@ -112,11 +112,6 @@ static void thread_cgroup(void)
 	thread_apart(CLONE_NEWCGROUP);
 }
 
-static void thread_pid(void)
-{
-	thread_apart(CLONE_NEWPID);
-}
-
 static void thread_time(void)
 {
 	thread_apart(0x80); /* CLONE_NEWTIME */
@@ -143,7 +138,6 @@ int main(int argc, char **argv)
 		{"thread_uts", thread_uts},
 		{"thread_ipc", thread_ipc},
 		{"thread_cgroup", thread_cgroup},
-		{"thread_pid", thread_pid},
 		{"thread_time", thread_time},
 		{"time", clocks},
 	};

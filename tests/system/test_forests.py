@@ -17,11 +17,12 @@ def look(root):
     """Pids, sessions and groups at every level, states, parents, and who is whose namespace's equal."""
     rows, spaces = [], {}
     for pid in sorted(tree_of(root), key=lambda p: fields_of(p)["NSpid"][1:]):
-        try:
-            inner = os.readlink(f"/proc/{pid}/ns/pid_for_children")
-        except OSError:  # a zombie, or a namespace without an init
-            inner = ""
-        rows.append((fields_of(pid)["NSpid"][1:], spaces.setdefault(inner, len(spaces))))
+        for tid in sorted(map(int, os.listdir(f"/proc/{pid}/task"))):
+            try:
+                inner = os.readlink(f"/proc/{pid}/task/{tid}/ns/pid_for_children")
+            except OSError:  # a zombie, or a namespace without an init
+                inner = ""
+            rows.append((fields_of(f"{pid}/task/{tid}")["NSpid"][1:], spaces.setdefault(inner, len(spaces))))
     return describe(root), parents(root), rows
 
 

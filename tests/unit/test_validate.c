@@ -46,6 +46,8 @@ CASE(in_no_namespace, P(1)->pid_namespace = 9)
 CASE(parent_further_in, P(1)->parent = -1; P(2)->parent = 1; P(2)->pid_namespace = 0)
 CASE(children_nowhere, P(1)->children_namespace = -1)
 CASE(children_further_out, P(1)->children_namespace = 0)
+CASE(threads_children_nowhere, T(1, 1)->children_namespace = 9)
+CASE(threads_children_further_out, T(1, 1)->children_namespace = 1)
 CASE(no_thread, P(1)->n_threads = 0)
 CASE(zombie_with_threads, P(1)->state = REPRISE__PROCESS__STATE__ZOMBIE)
 CASE(few_pids, T(1, 1)->n_pids = 1)
@@ -194,7 +196,8 @@ static const struct broken {
 	ROW(unknown_field), ROW(unknown_kind), ROW(outer_namespace_inside), ROW(namespace_loop),
 	ROW(namespace_level), ROW(namespace_last_pid), ROW(namespace_owner), ROW(parent_itself),
 	ROW(parent_later), ROW(parent_of_root), ROW(parent_below_none), ROW(in_no_namespace),
-	ROW(parent_further_in), ROW(children_nowhere), ROW(children_further_out), ROW(no_thread),
+	ROW(parent_further_in), ROW(children_nowhere), ROW(children_further_out),
+	ROW(threads_children_nowhere), ROW(threads_children_further_out), ROW(no_thread),
 	ROW(zombie_with_threads), ROW(few_pids), ROW(pid_zero), ROW(pid_negative), ROW(pid_huge),
 	ROW(pid_twice_outside), ROW(pid_twice_inside), ROW(dead_thread), ROW(session_levels),
 	ROW(session_negative), ROW(group_levels), ROW(exit_status), ROW(exit_signal),
