@@ -32,7 +32,8 @@
 
 #define CODE_SIZE 4096
 #define MAX_USERS 33	/* the kernel has 32 user namespaces below the initial one */
-#define ROOM_SIZE 65536 /* code and records: one fault maps all of it in a new task */
+#define PART_SIZE 65536 /* code and records: one fault maps all of it in a new task */
+#define ROOM_SIZE (ROOM_PARTS * PART_SIZE)
 
 static int make_room(struct rebuild *rebuild)
 {
@@ -86,6 +87,15 @@ static _Noreturn void wait_to_be_taken(uint64_t room, int pidfd)
 		syscall(SYS_exit_group, 1);
 }
 
+/* The code stands in front of the first part, and would do so in front of the others. */
+void room_part(const struct rebuild *rebuild, size_t part, struct hand *hand)
+{
+	hand->room = rebuild->restore.room + part * PART_SIZE + CODE_SIZE;
+	hand->room_size = PART_SIZE - CODE_SIZE;
+	/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+	hand->local = (void *)hand->room;
+}
+
 static int take(struct rebuild *rebuild, struct stub *stub)
 {
 	const struct restore *restore = &rebuild->restore;
@@ -111,13 +121,10 @@ static int take(struct rebuild *rebuild, struct stub *stub)
 	stub->hand = (struct hand){.tid = stub->tid,
 		.end_signal = SIGURG,
 		.code = restore->room,
-		.room = restore->room + CODE_SIZE,
-		.room_size = restore->room_size - CODE_SIZE,
-		/* NOLINTNEXTLINE(performance-no-int-to-ptr) */
-		.local = (void *)(restore->room + CODE_SIZE),
 		.shared = true,
 		.ends_by_fault = true,
 		.start = start};
+	room_part(rebuild, 0, &stub->hand);
 	stub->hand.own_tid = stub->hand.own_tgid = stub->tid;
 	return hand_ready(&stub->hand, rebuild->err);
 }

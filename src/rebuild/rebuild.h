@@ -39,6 +39,9 @@ int nursery_start(struct rebuild *rebuild);
  * signals are set. */
 int nursery_leave(struct rebuild *rebuild);
 void nursery_end(struct rebuild *rebuild);
+/* As many hands can run calls at once, each with a part of the room. */
+#define ROOM_PARTS 4
+void room_part(const struct rebuild *rebuild, size_t part, struct hand *hand);
 
 /* stub.c */
 struct stub *stub_new(struct rebuild *rebuild);
@@ -50,6 +53,8 @@ int stub_create(struct rebuild *rebuild, struct stub *actor, struct stub *subjec
 int stub_wait_end(struct stub *stub, struct reprise_error *err);
 void stub_kill(struct stub *stub);
 const char *stub_name(const struct stub *stub, char *buffer, size_t size);
+/* ret, after an error has been given the stub's name. */
+int stub_named(const struct rebuild *rebuild, const struct stub *stub, int ret);
 
 /* owned.c: creates subject as stub_create does, in the user namespace that owns what it opens, and
  * with numbers in namespaces that the actor has no capabilities for. */

@@ -71,7 +71,6 @@ static int give_registers(struct stub *stub)
 
 static int prepare_stub(struct rebuild *rebuild, struct stub *stub)
 {
-	char name[256];
 	int ret = stub_ready(stub, rebuild->err);
 
 	/* The others have left it for good. */
@@ -79,11 +78,9 @@ static int prepare_stub(struct rebuild *rebuild, struct stub *stub)
 		ret = give_room_back(rebuild, stub);
 	if (ret == 0)
 		ret = give_registers(stub);
-	if (ret < 0) {
-		error_task(rebuild->err, "%s", stub_name(stub, name, sizeof(name)));
-		return fail(rebuild->err, ret, "cannot be given its registers");
-	}
-	return 0;
+	return ret < 0 ? fail(rebuild->err, stub_named(rebuild, stub, ret),
+				 "cannot be given its registers")
+		       : 0;
 }
 
 int rebuild_release(struct rebuild *rebuild)

@@ -51,6 +51,15 @@ const char *stub_name(const struct stub *stub, char *buffer, size_t size)
 	return buffer;
 }
 
+int stub_named(const struct rebuild *rebuild, const struct stub *stub, int ret)
+{
+	char name[256];
+
+	if (ret < 0)
+		error_task(rebuild->err, "%s", stub_name(stub, name, sizeof(name)));
+	return ret;
+}
+
 /* On a kernel that has the call itself. */
 static void fill_native(struct stub *actor, long number, uint64_t flags, int exit_signal,
 	const pid_t *pids, int nr_pids)
@@ -167,7 +176,6 @@ int stub_create(struct rebuild *rebuild, struct stub *actor, struct stub *subjec
 	int exit_signal, const pid_t *pids, int nr_pids)
 {
 	struct reprise_error *err = rebuild->err;
-	char name[256];
 	pid_t child = 0;
 	int ret;
 
@@ -176,10 +184,8 @@ int stub_create(struct rebuild *rebuild, struct stub *actor, struct stub *subjec
 		ret = fill_creation(actor, flags, exit_signal, pids, nr_pids, err);
 	if (ret == 0)
 		ret = run_creation(actor, &child, err);
-	if (ret < 0) {
-		error_task(err, "%s", stub_name(subject, name, sizeof(name)));
-		return fail(err, ret, "cannot be created");
-	}
+	if (ret < 0)
+		return fail(err, stub_named(rebuild, subject, ret), "cannot be created");
 	subject->tid = child;
 	subject->hand = actor->hand;
 	subject->hand.tid = child;

@@ -369,6 +369,11 @@ int calls_run(struct calls *calls)
 	return finish(calls, false);
 }
 
+int calls_finish_last(struct calls *calls)
+{
+	return finish(calls, true);
+}
+
 int calls_run_last(struct calls *calls)
 {
 	calls_start(calls);

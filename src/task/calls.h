@@ -108,6 +108,7 @@ int calls_finish(struct calls *calls);
  * it faults then, at a stop in which the kernel still looks at signals and at interrupted calls.
  * Only for a hand that ends_by_fault, whose room is shared. */
 int calls_run_last(struct calls *calls);
+int calls_finish_last(struct calls *calls);
 int64_t calls_result(const struct calls *calls, size_t index);
 /* The controller's view of an address that calls_data or calls_space gave. */
 void *calls_view(const struct calls *calls, uint64_t address);

@@ -225,8 +225,11 @@ static bool same_stat(const struct real *real, const struct model *m, int task)
 		printf("  exit signal %d instead of %d\n", signal, m->tasks[task].exit_signal);
 		return false;
 	}
-	return m->tasks[task].state != M_ZOMBIE || model_is_held_up(m, task) ||
-	       atoi(last) == m->tasks[task].status;
+	if (m->tasks[task].state != M_ZOMBIE || model_is_held_up(m, task) ||
+		atoi(last) == m->tasks[task].status)
+		return true;
+	printf("  status %d instead of %d\n", atoi(last), m->tasks[task].status);
+	return false;
 }
 
 static const char *compare_task(struct real *real, const struct model *m, int task)
