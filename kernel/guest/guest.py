@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A guest that runs the lines of a plan: its initramfs, its boot, what it said."""
+"""A guest that runs the lines of a plan: its initramfs, its boot, what it said.
+
+In the environment: REPRISE_QEMU, another emulator; REPRISE_BOOT_LIMIT, the seconds in which the kernel
+has to reach init; REPRISE_GUEST_LIMIT, those in which all has to end.
+"""
 import ctypes
 import os
 import re
@@ -10,7 +14,7 @@ import stat
 import subprocess
 import time
 
-BOOT_LIMIT = 600
+BOOT_LIMIT = float(os.environ.get("REPRISE_BOOT_LIMIT", 600))
 MACHINES = {
     "x86_64": ["qemu-system-x86_64", "-machine", "pc", "-cpu", "max"],
     "arm64": ["qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a57"],
@@ -80,11 +84,13 @@ class Watch:
             if now > self.end:
                 raise Failure(f"the guest was still running after {self.end - self.start:.0f} s")
             if not self.booted and now > self.boot_end:
-                raise Failure(f"the kernel did not reach init within {BOOT_LIMIT} s")
+                raise Failure(f"the kernel did not reach init within {BOOT_LIMIT:.0f} s")
             if not self.poll.select(1):
                 continue
             data = os.read(self.child.stdout.fileno(), 1 << 16)
             if not data:
+                if self.pending:
+                    yield self.pending.decode(errors="replace")
                 return
             self.log.write(data)
             self.log.flush()
@@ -96,17 +102,28 @@ class Watch:
                 yield text
 
 
+def ended(child):
+    """Its status. An emulator that closed its console is about to end, or has lost its mind."""
+    try:
+        child.wait(1)
+    except subprocess.TimeoutExpired:
+        child.kill()
+    return child.wait()
+
+
 def boot(arch, image, initrd, log, limit, smp=2, memory="1G", shift=1, more=(), cmdline=""):
     """The lines of the console, and why the guest did not get to its end, if so.
 
     The guest's time is counted in instructions: what it sees does not depend on how busy the host is.
     """
-    if not shutil.which(MACHINES[arch][0]):
-        raise SystemExit(f"{MACHINES[arch][0]} is missing: tools/deps kernel")
+    emulator = os.environ.get("REPRISE_QEMU", MACHINES[arch][0])
+    if not shutil.which(emulator):
+        raise Failure(f"{emulator} is missing: tools/deps kernel")
+    limit = float(os.environ.get("REPRISE_GUEST_LIMIT", limit))
     append = f"console={CONSOLES[arch]} loglevel=5 panic=-1 oops=panic {QUIET} {cmdline}"
-    command = MACHINES[arch] + ["-accel", "tcg", "-icount", f"shift={shift},sleep=off", "-smp", str(smp),
-                                "-m", memory, "-nodefaults", "-nographic", "-serial", "stdio", "-no-reboot",
-                                "-kernel", str(image), "-initrd", str(initrd), "-append", append, *more]
+    command = [emulator, *MACHINES[arch][1:], "-accel", "tcg", "-icount", f"shift={shift},sleep=off",
+               "-smp", str(smp), "-m", memory, "-nodefaults", "-nographic", "-serial", "stdio",
+               "-no-reboot", "-kernel", str(image), "-initrd", str(initrd), "-append", append, *more]
     lines, why = [], None
     with open(log, "wb") as out:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -120,11 +137,10 @@ def boot(arch, image, initrd, log, limit, smp=2, memory="1G", shift=1, more=(), 
         except Failure as e:
             why = str(e)
         finally:
-            if child.poll() is None:
-                child.kill()
-            child.wait()
+            status = ended(child)
     if why is None and not any(line.endswith("@@ done") for line in lines):
         why = "the guest ended before its tests did" if watch.booted else "the kernel did not reach init"
+        why += f", and the emulator ended with status {status}"
     return {"lines": lines, "why": why, "log": log}
 
 
@@ -136,7 +152,7 @@ def report(result, expected):
         if SPLAT.search(line):
             failed += 1
             print("FAILED: the kernel said: " + line)
-        found = re.search(r"@@ (start|end|trouble:?) ?(.*)", line)
+        found = re.search(r"@@ (start|end|trouble:) ?(.*)", line)
         if found and found.group(1) == "start":
             name, bad, counts = found.group(2), [], [0, 0, 0]
         elif found and found.group(1) == "end":
@@ -151,6 +167,8 @@ def report(result, expected):
             print(f"{name:40} {counts[0]} passed, {counts[1]} failed, {counts[2]} skipped   "
                   f"{seconds} s   {'' if status in ('0', '4') else 'status ' + status}", flush=True)
             name = None
+        elif found:
+            print(line, flush=True)
         elif name:
             tap = re.match(r"\s*(not ok|ok) \d+(.*)", line)
             if tap:

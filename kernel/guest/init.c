@@ -91,6 +91,21 @@ static void print_file(const char *pid, const char *name)
 		printf("# %s: %.*s\n", path, n, text);
 }
 
+static int is_kernel_thread(const char *pid)
+{
+	char path[300], state;
+	int parent = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%s/stat", pid);
+	f = fopen(path, "re");
+	if (f && fscanf(f, "%*d (%*[^)]) %c %d", &state, &parent) != 2)
+		parent = 0;
+	if (f)
+		fclose(f);
+	return parent == 2 || strcmp(pid, "2") == 0;
+}
+
 /* What every task is doing, for whoever has to find out why a test does not end. */
 static void print_tasks(void)
 {
@@ -98,7 +113,8 @@ static void print_tasks(void)
 	struct dirent *one;
 
 	while (proc && (one = readdir(proc))) {
-		if (strspn(one->d_name, "0123456789") != strlen(one->d_name))
+		if (strspn(one->d_name, "0123456789") != strlen(one->d_name) ||
+			is_kernel_thread(one->d_name))
 			continue;
 		print_file(one->d_name, "cmdline");
 		print_file(one->d_name, "wchan");
@@ -132,7 +148,7 @@ static void run(char *line)
 	}
 	status = wait_until(pid, start + limit);
 	if (status < 0) {
-		printf("@@ trouble: still running after %.0f s\n", limit);
+		printf("@@ trouble: still running after %g s\n", limit);
 		print_tasks();
 	}
 	end_all();
