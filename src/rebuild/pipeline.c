@@ -22,10 +22,18 @@ static const Process *parent_of(const struct pipeline *pipeline, const struct st
 	return parent < 0 ? NULL : pipeline->rebuild->restore.snapshot->processes[parent];
 }
 
+static bool stops_under(
+	const struct pipeline *pipeline, const struct stub *child, const struct stub *parent)
+{
+	return child->process->state == REPRISE__PROCESS__STATE__STOPPED &&
+	       parent_of(pipeline, child) == parent->process;
+}
+
+/* The parent of a stopped task is told of that, and takes the signal in its own batch. */
 static bool related(const struct pipeline *pipeline, const struct stub *a, const struct stub *b)
 {
-	return a->process == b->process || parent_of(pipeline, a) == b->process ||
-	       parent_of(pipeline, b) == a->process;
+	return a->process == b->process || stops_under(pipeline, a, b) ||
+	       stops_under(pipeline, b, a);
 }
 
 int pipeline_begin(struct pipeline *pipeline, struct stub *stub, struct calls **ret)

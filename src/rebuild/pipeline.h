@@ -3,8 +3,8 @@
  * Batches of several stubs are on their way at once: the controller writes the next one while
  * others run, and waits less often. On one processor, that is: from one to another each stop takes
  * longer than what runs beside it saves. Each batch has a part of the room for itself. Stubs of one
- * process, and those of a parent and its child, still run one after the other, in the order in
- * which they are begun.
+ * process, and those of a stopped one and its parent, still run one after the other, in the order
+ * in which they are begun.
  */
 #pragma once
 

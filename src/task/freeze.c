@@ -333,28 +333,21 @@ static int add_process(struct search *search, pid_t pid)
 
 /* ---- the whole tree ---- */
 
-/* Children and strangers that are not known yet. */
-static int discover(struct search *search)
+/* Children of a process that are not known yet. */
+static int discover(struct search *search, struct live_process *process)
 {
-	size_t known = search->tree->count;
+	for (size_t k = 0; k < process->nr_threads && !process->gone; k++) {
+		int r;
 
-	for (size_t i = 0; i < known; i++) {
-		struct live_process *process = search->tree->processes[i];
-
-		for (size_t k = 0; k < process->nr_threads && !process->gone; k++) {
-			int r;
-
-			if (process->threads[k].dead)
-				continue;
-			r = ids_of_children(&search->ids, process->pid, process->threads[k].tid);
-			if (r == -ESRCH)
-				continue;
-			for (size_t c = 0; c < search->ids.count && r >= 0; c++)
-				r = add_process(search, search->ids.list[c]);
-			if (r < 0)
-				return fail(search->err, r, "cannot read the children of %d",
-					process->pid);
-		}
+		if (process->threads[k].dead)
+			continue;
+		r = ids_of_children(&search->ids, process->pid, process->threads[k].tid);
+		if (r == -ESRCH)
+			continue;
+		for (size_t c = 0; c < search->ids.count && r >= 0; c++)
+			r = add_process(search, search->ids.list[c]);
+		if (r < 0)
+			return fail(search->err, r, "cannot read the children of %d", process->pid);
 	}
 	return 0;
 }
@@ -370,6 +363,22 @@ static int discover_strangers(struct search *search)
 	return r < 0 ? fail(search->err, r, "cannot look for tasks in /proc") : 0;
 }
 
+/* Down the tree from the processes that are new. */
+static int settle_new(struct search *search, size_t *settled)
+{
+	int r = 0;
+
+	for (; *settled < search->tree->count && !r; (*settled)++) {
+		struct live_process *process = search->tree->processes[*settled];
+
+		if (!process->gone)
+			r = settle(search, process);
+		if (!r)
+			r = discover(search, process);
+	}
+	return r;
+}
+
 /* Until a pass over stopped tasks finds nothing new. */
 static int search_all(struct search *search, pid_t root)
 {
@@ -381,16 +390,12 @@ static int search_all(struct search *search, pid_t root)
 		search->tree->processes[0]->threads[0].status.tgid != root)
 		r = -ESRCH;
 	while (!r) {
-		size_t known = search->tree->count;
+		size_t known;
 
-		for (; settled < known && !r; settled++) {
-			struct live_process *process = search->tree->processes[settled];
-
-			if (!process->gone)
-				r = settle(search, process);
-		}
-		if (!r)
-			r = discover(search);
+		r = settle_new(search, &settled);
+		known = search->tree->count;
+		for (size_t i = 0; i < known && !r; i++)
+			r = discover(search, search->tree->processes[i]);
 		if (!r && search->tree->count == known)
 			r = discover_strangers(search);
 		if (!r && search->tree->count == known)

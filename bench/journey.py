@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""One journey out and back, timed: what the benchmarks share."""
+import os
+import pathlib
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+BUILD = pathlib.Path(os.environ["REPRISE_BUILD"])
+ROOT = pathlib.Path(os.environ["REPRISE_ROOT"])
+REPRISE = str(BUILD / "reprise")
+LIMIT = 600
+
+
+def phases(words):
+    """Milliseconds at the end of each phase, and of the whole command."""
+    start = time.monotonic()
+    done = subprocess.run([REPRISE, *map(str, words)], capture_output=True, text=True, timeout=LIMIT,
+                          stdin=subprocess.DEVNULL)
+    whole = (time.monotonic() - start) * 1e3
+    if done.returncode:
+        sys.exit(f"{words}: {done.stderr}")
+    found = {}
+    for name, ms in re.findall(r"^reprise: (\w+) done after ([0-9.]+) ms", done.stderr, re.M):
+        found[name] = float(ms)
+    return found, whole, done.stdout
+
+
+def reap():
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def end(pid):
+    fd = os.pidfd_open(pid)
+    signal.pidfd_send_signal(fd, signal.SIGKILL)
+    limit = time.monotonic() + LIMIT
+    while os.path.exists(f"/proc/{pid}") and time.monotonic() < limit:
+        reap()
+        time.sleep(0.002)
+    os.close(fd)
+
+
+def compiled(source, name):
+    """A C program of bench/."""
+    out = BUILD / name
+    subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", str(ROOT / "bench" / source), "-o", str(out)],
+                   check=True)
+    return str(out)
+
+
+def journey(command, work, times):
+    """Medians in ms of: frozen, whole checkpoint, bare forest built, until released, whole restart."""
+    rows = []
+    for _ in range(times):
+        image = work / "image"
+        # The output pipe belongs to this script: closed, so that the program holds nothing of it.
+        with open(work / "out", "w") as out:
+            holder = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child=SIGKILL",
+                                       *map(str, command)], stdin=subprocess.DEVNULL, stdout=out,
+                                      stderr=out, start_new_session=True)
+        limit = time.monotonic() + LIMIT
+        while (work / "out").read_text() != "ready\n" and time.monotonic() < limit:
+            time.sleep(0.005)
+        pid = int(pathlib.Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()[0])
+        try:
+            out, out_whole, _ = phases(["checkpoint", "-v", pid, image])
+        finally:
+            end(pid)
+            holder.wait()
+        back, back_whole, root = phases(["restart", "-v", "-d", image])
+        end(int(root))
+        shutil.rmtree(image)
+        rows.append((out["release"] - out["survey"], out_whole, back["build"] - back["nursery"], back["release"],
+                     back_whole))
+    return [statistics.median(column) for column in zip(*rows)]
