@@ -26,7 +26,7 @@ static int wait_for_stop(void *arg)
 /* The pids of a thread on each level, from its status. */
 static int thread_pids(pid_t tid, pid_t *pids)
 {
-	char path[64], line[1024];
+	char path[320], line[1024];
 	int levels = 0;
 	DIR *tasks = opendir("/proc/self/task");
 	struct dirent *one;
