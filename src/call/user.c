@@ -56,25 +56,33 @@ static bool in_program(uintptr_t from, uintptr_t to)
 
 /*
  * The cheapest question to the kernel: it reads a new signal mask before it finds that "how" makes
- * no sense. Eight aligned bytes never reach into another page.
+ * no sense. Eight aligned bytes never reach into another page, and what holds for them holds for
+ * their page: *known is one that could be read.
  */
-static bool kernel_reads(uintptr_t address)
+static bool kernel_reads(uintptr_t address, uintptr_t *known)
 {
-	return syscall(SYS_rt_sigprocmask, -1, address & ~7UL, NULL, 8) == 0 || errno != EFAULT;
+	uintptr_t page = address & ~(PAGE - 1);
+
+	if (page == *known)
+		return true;
+	if (syscall(SYS_rt_sigprocmask, -1, address & ~7UL, NULL, 8) < 0 && errno == EFAULT)
+		return false;
+	*known = page;
+	return true;
 }
 
-static bool readable(uintptr_t from, uintptr_t to)
+static bool readable(uintptr_t from, uintptr_t to, uintptr_t *known)
 {
 	if (on_stack(from, to) || in_program(from, to))
 		return true;
-	return kernel_reads(from) && ((from ^ (to - 1)) < 8 || kernel_reads(to - 1));
+	return kernel_reads(from, known) && kernel_reads(to - 1, known);
 }
 
-int ce_take(void *to, const void *from, size_t size)
+static int take(void *to, const void *from, size_t size, uintptr_t *known)
 {
 	uintptr_t start = (uintptr_t)from;
 	int saved = errno;
-	bool ok = start >= PAGE && start + size > start && readable(start, start + size);
+	bool ok = start >= PAGE && start + size > start && readable(start, start + size, known);
 
 	errno = saved;
 	if (!ok)
@@ -83,23 +91,31 @@ int ce_take(void *to, const void *from, size_t size)
 	return 0;
 }
 
+int ce_take(void *to, const void *from, size_t size)
+{
+	uintptr_t known = 0;
+
+	return take(to, from, size, &known);
+}
+
 int ce_take_set(struct ce_frame *frame, const struct pid_set *user)
 {
 	struct pid_set set;
+	uintptr_t known = 0;
 	int r;
 
 	frame->request.num_pids = 0;
 	frame->request.pids = frame->pids;
 	if (!user)
 		return 0;
-	r = ce_take(&set, user, sizeof(set));
+	r = take(&set, user, sizeof(set), &known);
 	if (r < 0)
 		return r;
 	if (set.num_pids < 0 || set.num_pids > CE_LEVELS)
 		return -EINVAL;
 	if (set.num_pids == 0)
 		return 0;
-	r = ce_take(frame->pids, set.pids, sizeof(pid_t) * (size_t)set.num_pids);
+	r = take(frame->pids, set.pids, sizeof(pid_t) * (size_t)set.num_pids, &known);
 	if (r < 0)
 		return r;
 	frame->request.num_pids = set.num_pids;
