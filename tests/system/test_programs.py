@@ -140,6 +140,32 @@ def test_gzip_in_the_middle_of_a_large_file(frame):
     assert gzip.decompress(target.read_bytes()) == data
 
 
+def test_a_build_in_the_middle(frame):
+    """make with two jobs and a jobserver, gcc and its parts: moved several times, and complete."""
+    parts = 12
+    for i in range(parts):
+        body = "".join(f"int f{i}_{k}(int x) {{ return x * {k} + f{i}_{k - 1}(x) % 7; }}\n" for k in range(1, 60))
+        (frame.path / f"part{i}.c").write_text(f"int f{i}_0(int x) {{ return x + {i}; }}\n{body}")
+    calls = " + ".join(f"f{i}_59(1)" for i in range(parts))
+    names = "".join(f"int f{i}_59(int);\n" for i in range(parts))
+    (frame.path / "main.c").write_text(f'#include <stdio.h>\n{names}int main(void) {{ printf("%d\\n", {calls}); }}\n')
+    objects = " ".join([f"part{i}.o" for i in range(parts)] + ["main.o"])
+    (frame.path / "Makefile").write_text(f"CFLAGS = -O1\nresult: {objects}\n\tgcc -o $@ $^\n")
+    box = frame.start(["make", "-j2", "result"])
+    journeys = 0
+    for done in range(2, parts - 2, 3):
+        poll(lambda: len(list(frame.path.glob("*.o"))) >= done or not box.alive(), pause=0.005)
+        if not box.alive():
+            break
+        box = frame.restart(box.checkpoint(f"image{done}"))
+        journeys += 1
+    box.wait_gone()
+    assert journeys >= 2
+    moved = frame.run([str(frame.path / "result")]).stdout
+    frame.run(["make", "-B", "result"], cwd=frame.path)
+    assert moved == frame.run([str(frame.path / "result")]).stdout and moved.strip()
+
+
 def test_a_hundred_threads_under_mutexes_and_conditions(frame):
     box = frame.start([frame.program("prog_threads"), "100"])
     frame.wait_lines(20)
