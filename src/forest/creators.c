@@ -108,15 +108,6 @@ static bool can_sibling(struct planner *p, int child, int leader)
 	return l->parent == n->parent && l->exit_signal == n->exit_signal;
 }
 
-/* Could the process be an orphan: of the right thread, with the right signal? */
-static bool can_land(const struct planner *p, int child)
-{
-	const struct node *n = &p->nodes[child];
-	int up = process_of(p, n->parent);
-
-	return n->exit_signal == SIGCHLD && (n->parent == up || n->parent == landing(p, up));
-}
-
 /* Orphans have SIGCHLD; siblings have what their creator has. So others come first. */
 static void fix_ghost_leaders(struct planner *p)
 {
@@ -218,8 +209,8 @@ static int from_below(struct planner *p, int child)
 		return 0;
 	}
 	n = &p->nodes[child];
-	if ((n->exit_signal != SIGCHLD || p->nodes[leader].ns != p->nodes[up].ns) && n->is_leader &&
-		!p->idents[n->ident].moved && find_adopters(p, child, n->birth))
+	if ((!can_land(p, child) || p->nodes[leader].ns != p->nodes[up].ns) && n->is_leader &&
+		!p->idents[n->ident].moved && find_other_way(p, child, n->birth))
 		return -EAGAIN;
 	if (p->nodes[leader].ns != p->nodes[up].ns &&
 		!(p->nodes[up].opens_ns &&

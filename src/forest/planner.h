@@ -147,6 +147,8 @@ int hand_on_group(struct planner *p, int node);
 
 /* Can inits at or below the process adopt the session? Then notes it and returns true. */
 bool find_adopters(struct planner *p, int node, int session);
+/* Or could the leader of the session have been below the process once? */
+bool find_other_way(struct planner *p, int node, int session);
 bool adopts(const struct planner *p, int node, int session);
 
 /* A new ghost; NONE without memory. Pointers into nodes are void after it. */
@@ -185,6 +187,15 @@ static inline int landing(const struct planner *p, int process)
 	const struct node *n = &p->nodes[process];
 
 	return n->zombie && n->threads != NONE ? n->threads : process;
+}
+
+/* Could the process be an orphan: of the right thread, with the right signal? */
+static inline bool can_land(const struct planner *p, int child)
+{
+	const struct node *n = &p->nodes[child];
+	int up = p->nodes[n->parent].leader;
+
+	return n->exit_signal == SIGCHLD && (n->parent == up || n->parent == landing(p, up));
 }
 
 /* Can it be chosen where the leader of the session stands, when its members come? */

@@ -177,6 +177,17 @@ static void decide_injected(struct level *l, int session)
 	}
 }
 
+/* Could it come from a leader that moved up here, as an orphan or by CLONE_PARENT? */
+static bool can_come_from_moved(const struct planner *p, const struct entry *e)
+{
+	const struct node *n = &p->nodes[e->node], *leader;
+
+	if (!p->idents[e->session].moved || can_land(p, e->node))
+		return true;
+	leader = &p->nodes[p->idents[e->session].holder];
+	return leader->parent == n->parent && leader->exit_signal == n->exit_signal;
+}
+
 /* What leaves no choice. */
 static void decide_forced(struct level *l)
 {
@@ -198,7 +209,7 @@ static void decide_forced(struct level *l)
 				decide(l, e, CHAINED);
 			else if (above || !is_contended(p, s) || n->session == s || e->must)
 				decide(l, e, CLAIMED);
-			else if (!e->claimable ||
+			else if (!e->claimable || !can_come_from_moved(p, e) ||
 				 (n->birth != NONE && n->birth != s && n->ident != s))
 				decide(l, e, CHAINED);
 		}

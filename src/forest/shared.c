@@ -188,6 +188,12 @@ bool find_adopters(struct planner *p, int node, int session)
 	return found;
 }
 
+bool find_other_way(struct planner *p, int node, int session)
+{
+	return find_adopters(p, node, session) ||
+	       (can_move(p, node, session) && note(p, NONE, session));
+}
+
 /* Another way for one of the sessions that a process cannot be born in. */
 static bool can_mend(struct planner *p, int node, const struct entry *list, size_t n)
 {

@@ -304,6 +304,34 @@ static void init_whose_parent_is_further_out(struct model *m)
 	model_clone(m, task, M_CLONE_PARENT | M_CLONE_NEWPID, 0, NULL);
 }
 
+static void orphan_to_the_init_that_a_thread_made(struct model *m)
+{
+	int a = forked(m, 0), outer = forked(m, a), init, orphan;
+
+	model_setsid(m, outer);
+	init = model_clone(m, thread(m, a), M_CLONE_NEWPID, SIGCHLD, NULL);
+	model_setsid(m, init);
+	model_setns(m, outer, m->tasks[init].ns);
+	orphan = forked(m, outer);
+	forked(m, orphan);
+	model_exit(m, orphan, 6 << 8);
+}
+
+static void session_leader_that_moved_past_an_odd_signal(struct model *m)
+{
+	int a = model_clone(m, 0, 0, 0, NULL), b = forked(m, a), c;
+
+	model_setsid(m, b);
+	model_setsid(m, a);
+	model_subreaper(m, a, true);
+	c = forked(m, b);
+	model_setsid(m, c);
+	forked(m, c);
+	model_exit(m, c, 5 << 8);
+	model_subreaper(m, a, false);
+	model_exit(m, b, 0);
+}
+
 static const struct kind {
 	const char *name;
 	void (*history)(struct model *m);
@@ -338,6 +366,9 @@ static const struct kind {
 	{"zombie init", zombie_init, 0},
 	{"init held up by a zombie of others", init_held_up_by_a_zombie_of_others, 0},
 	{"init whose parent is further out", init_whose_parent_is_further_out, 0},
+	{"orphan to the init that a thread made", orphan_to_the_init_that_a_thread_made, 1},
+	{"session leader that moved past an odd signal",
+		session_leader_that_moved_past_an_odd_signal, 2},
 };
 
 int main(void)
