@@ -379,6 +379,15 @@ static int settle_new(struct search *search, size_t *settled)
 	return r;
 }
 
+static bool is_init(const struct live_tree *tree)
+{
+	const struct live_process *root = tree->count ? tree->processes[0] : NULL;
+	const struct task_status *status =
+		root && root->nr_threads ? &root->threads[0].status : NULL;
+
+	return status && status->nr_levels > 1 && status->pids[status->nr_levels - 1] == 1;
+}
+
 /* Until a pass over stopped tasks finds nothing new. */
 static int search_all(struct search *search, pid_t root)
 {
@@ -394,7 +403,9 @@ static int search_all(struct search *search, pid_t root)
 
 		r = settle_new(search, &settled);
 		known = search->tree->count;
-		for (size_t i = 0; i < known && !r; i++)
+		/* A child that came from a task that has died since belongs to one that was looked
+		 * at before; in a namespace of the tree's own it is a stranger as well. */
+		for (size_t i = 0; i < known && !r && !is_init(search->tree); i++)
 			r = discover(search, search->tree->processes[i]);
 		if (!r && search->tree->count == known)
 			r = discover_strangers(search);
