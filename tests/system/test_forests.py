@@ -43,24 +43,31 @@ def statuses_of(root):
     return found
 
 
+def out_and_back(frame, at):
+    """False: an init of it is ending and cannot, and that was refused."""
+    name = f"output-{at}"
+    box = frame.start([BUILD / "tests/model/forest-kernel", "--seed", SEED, "--hold", at],
+                      unshare=("--pid", "--mount", "--mount-proc"), output=name)
+    frame.wait_lines(1, name)
+    assert frame.text(name) == "ready\n", f"history {at} of seed {SEED}: {frame.text(name)}"
+    before, statuses = look(box.pid), statuses_of(box.pid)
+    if any(ending(pid) for pid in tree_of(box.pid)):
+        done = box.checkpoint(ok=False)
+        assert done.returncode == 1 and "it is ending" in done.stderr and box.alive()
+        box.kill()
+        return False
+    again = frame.restart(box.checkpoint(f"image-{at}"))
+    assert look(again.pid) == before, f"history {at} of seed {SEED}"
+    assert statuses_of(again.pid) == statuses, f"history {at} of seed {SEED}"
+    again.kill()
+    return True
+
+
 @pytest.mark.parametrize("first", range(0, COUNT, PORTION))
 def test_random_forests(frame, first):
     for at in range(first, min(first + PORTION, COUNT)):
-        name = f"output-{at}"
-        box = frame.start([BUILD / "tests/model/forest-kernel", "--seed", SEED, "--hold", at],
-                          unshare=("--pid", "--mount", "--mount-proc"), output=name)
-        frame.wait_lines(1, name)
-        assert frame.text(name) == "ready\n", f"history {at} of seed {SEED}"
-        before, statuses = look(box.pid), statuses_of(box.pid)
-        if any(ending(pid) for pid in tree_of(box.pid)):
-            done = box.checkpoint(ok=False)
-            assert done.returncode == 1 and "it is ending" in done.stderr and box.alive()
-            box.kill()
-            continue
-        again = frame.restart(box.checkpoint(f"image-{at}"))
-        assert look(again.pid) == before, f"history {at} of seed {SEED}"
-        assert statuses_of(again.pid) == statuses, f"history {at} of seed {SEED}"
-        again.kill()
+        while not out_and_back(frame, at):
+            at += COUNT  # so many are restarted in any case
 
 
 STEP_KEYS = {
