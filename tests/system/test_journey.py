@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The journey itself: small trees out and back."""
 import os
+import signal
 import subprocess
 
+import pytest
 from conftest import (REPRISE, Container, children_of, describe, exists, fields_of, parents, poll,
                       tree_of)
 
@@ -78,6 +80,33 @@ def test_all_taken_pids_are_said_in_one_line(frame):
     for pid in before:
         assert f"{pid} ({fields_of(pid)['Name'][0]})" in done.stderr, done.stderr
     assert tree_of(box.pid) == before
+
+
+@pytest.mark.parametrize("milliseconds", (500, 60000))
+def test_a_pid_that_is_taken_meanwhile(frame, milliseconds):
+    """Free when it was looked at, taken when the task is to be made: all is undone, and tried once more."""
+    box = frame.plain(["bash", "-c", "sleep 100000 & echo up; wait"])
+    frame.wait_text("up\n")
+    child = poll(lambda: [p for p in children_of(box.pid) if fields_of(p)["Name"] == ["sleep"]])[0]
+    image = box.checkpoint()
+    mounts = open("/proc/self/mountinfo").read()
+    env = dict(os.environ, LD_PRELOAD=frame.program("race_grab", ("-shared", "-fPIC")), GRAB_PID=str(child),
+               GRAB_MS=str(milliseconds))
+    command = subprocess.Popen([REPRISE, "restart", "-v", str(image)], stdin=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True, env=env)
+    if milliseconds > 3000:
+        told = command.communicate(timeout=60)[1]
+        assert command.returncode == 1 and told.count("nursery done") == 1
+        assert f"1 pid is taken: {child} (grabber)" in told, told
+        assert not os.path.exists(f"/proc/{box.pid}")
+        assert open("/proc/self/mountinfo").read() == mounts
+        os.kill(child, signal.SIGKILL)
+        return
+    poll(lambda: os.path.exists(f"/proc/{child}") and fields_of(child)["Name"] == ["sleep"])
+    assert children_of(box.pid) == [child] and children_of(command.pid) == [box.pid]
+    os.kill(child, signal.SIGKILL)
+    told = command.communicate(timeout=60)[1]
+    assert told.count("nursery done") == 2 and told.count("release done") == 1, told
 
 
 def test_foreground_passes_signals_and_exit_status(frame):
