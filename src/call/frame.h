@@ -8,8 +8,8 @@
  */
 #pragma once
 
-#define CE_FRAME 1024 /* room for struct ce_frame; a multiple of 16 */
-#define CE_GO -4096   /* asks for the system call: neither a pid, nor -1, nor -errno */
+#define CE_FRAME 560 /* room for struct ce_frame; a multiple of 16 */
+#define CE_GO -4096  /* asks for the system call: neither a pid, nor -1, nor -errno */
 
 /* Words at the start of the frame, by index. */
 #define CE_NR 0

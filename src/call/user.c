@@ -4,6 +4,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <link.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -56,19 +57,39 @@ static bool in_program(uintptr_t from, uintptr_t to)
 
 /*
  * The cheapest question to the kernel: it reads a new signal mask before it finds that "how" makes
- * no sense. Eight aligned bytes never reach into another page, and what holds for them holds for
- * their page: *known is one that could be read.
+ * no sense. Where a filter answers in its stead, futex(2) reads a word before it compares it, and
+ * waits for no time at all if that is the same. Who refuses both leaves it unknown: not readable.
+ */
+static bool kernel_copies(uintptr_t address)
+{
+	static const long no_time[2];
+
+	if (syscall(SYS_rt_sigprocmask, -1, address, NULL, 8) < 0 &&
+		(errno == EINVAL || errno == EFAULT))
+		return errno == EINVAL;
+	return syscall(SYS_futex, address, FUTEX_WAIT_PRIVATE, 0, no_time, NULL, 0) < 0 &&
+	       (errno == EAGAIN || errno == ETIMEDOUT || errno == EINTR);
+}
+
+/*
+ * Eight aligned bytes never reach into another page, and what holds for them holds for their page:
+ * *known is one that could be read. errno is written only where it must be, for the page in which
+ * it lies is a copied one after fork().
  */
 static bool kernel_reads(uintptr_t address, uintptr_t *known)
 {
 	uintptr_t page = address & ~(PAGE - 1);
+	int saved;
+	bool ok;
 
 	if (page == *known)
 		return true;
-	if (syscall(SYS_rt_sigprocmask, -1, address & ~7UL, NULL, 8) < 0 && errno == EFAULT)
-		return false;
-	*known = page;
-	return true;
+	saved = errno;
+	ok = kernel_copies(address & ~7UL);
+	errno = saved;
+	if (ok)
+		*known = page;
+	return ok;
 }
 
 static bool readable(uintptr_t from, uintptr_t to, uintptr_t *known)
@@ -81,11 +102,8 @@ static bool readable(uintptr_t from, uintptr_t to, uintptr_t *known)
 static int take(void *to, const void *from, size_t size, uintptr_t *known)
 {
 	uintptr_t start = (uintptr_t)from;
-	int saved = errno;
-	bool ok = start >= PAGE && start + size > start && readable(start, start + size, known);
 
-	errno = saved;
-	if (!ok)
+	if (start < PAGE || start + size <= start || !readable(start, start + size, known))
 		return -EFAULT;
 	memcpy(to, from, size);
 	return 0;

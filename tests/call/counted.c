@@ -13,11 +13,13 @@
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
-#include <clone_extended.h>
+#include "world.h"
 
-enum place { NONE, STACK, DATA, HEAP, APART };
+enum place { NONE, STACK, DATA, HEAP, APART, LIBRARY, OTHER_STACK };
 
 static const struct row {
 	const char *name;
@@ -35,6 +37,8 @@ static const struct row {
 	{"in the program's data", DATA, 1, {-1}, false, false, 1},
 	{"on the heap, on one page", HEAP, 1, {-1}, false, false, 2},
 	{"on the heap, on two pages", APART, 1, {-1}, false, false, 3},
+	{"in a library's data", LIBRARY, 1, {-1}, false, false, 2},
+	{"on another stack, a page up", OTHER_STACK, 1, {-1}, false, false, 2},
 	{"two levels", STACK, 2, {-1, 77}, true, false, 1},
 	{"a zero outside", STACK, 2, {0, 77}, true, false, 1},
 	{"a zero outside, after fork", STACK, 2, {0, 77}, true, true, 2},
@@ -44,36 +48,32 @@ static const struct row {
 static pid_t data_pids[3];
 static struct pid_set data_set;
 
-/* One that nobody has, far from where the kernel chooses next. */
-static pid_t free_pid(void)
-{
-	for (pid_t pid = 300 + (getpid() + 16000) % 30000; pid < 32000; pid++)
-		if (syscall(SYS_tgkill, pid, pid, 0) < 0 && errno == ESRCH && kill(-pid, 0) < 0)
-			return pid;
-	return 31999;
-}
-
 static void mark(void)
 {
 	syscall(SYS_getppid);
 }
 
-/* Runs in the task that is counted. Exit status: 0, or errno of the call. */
+static void *page_at(void *from)
+{
+	return (void *)(((size_t)from + 4095) & ~4095UL);
+}
+
+/* Runs in the task that is counted. 0, or errno of the call. */
 static int one_call(const struct row *row, pid_t chosen)
 {
-	pid_t here[3], *heap = malloc(4096), *pids = here;
-	struct pid_set on_stack, *on_heap = malloc(3UL * 4096), *set = &on_stack;
-	pid_t child;
+	char above[3 * 4096], *heap = malloc(sizeof(above));
+	pid_t here[3], *pids = here, child;
+	struct pid_set on_stack, *set = &on_stack;
 
 	if (row->place == DATA) {
 		pids = data_pids;
 		set = &data_set;
-	} else if (row->place == HEAP) {
-		set = (void *)(((size_t)on_heap + 4095) & ~4095UL);
+	} else if (row->place == LIBRARY) {
+		set = (void *)gmtime(&(time_t){0}); /* in the C library's own data */
 		pids = (void *)(set + 1);
-	} else if (row->place == APART) {
-		set = (void *)(((size_t)on_heap + 4095) & ~4095UL);
-		pids = (void *)((char *)set + 4096);
+	} else if (row->place != STACK && row->place != NONE) {
+		set = page_at(row->place == OTHER_STACK ? above : heap);
+		pids = row->place == APART ? (void *)((char *)set + 4096) : (void *)(set + 1);
 	}
 	for (int i = 0; i < row->num; i++)
 		pids[i] = row->pids[i] < 0 ? chosen : row->pids[i];
@@ -84,18 +84,32 @@ static int one_call(const struct row *row, pid_t chosen)
 		_exit(0);
 	mark();
 	free(heap);
-	free(on_heap);
 	if (child < 0)
 		return errno;
 	waitpid(child, NULL, 0);
 	return 0;
 }
 
+static void call_on_this_stack(int row, pid_t chosen)
+{
+	_exit(one_call(&rows[row], chosen));
+}
+
 static _Noreturn void be_counted(const struct row *row, pid_t chosen)
 {
+	const size_t size = 256 << 10;
+	ucontext_t context;
+
 	clone_extended_use(CLONE_EXTENDED_CLONE3);
 	ptrace(PTRACE_TRACEME, 0, 0, 0);
 	raise(SIGSTOP);
+	if (row->place == OTHER_STACK && getcontext(&context) == 0) {
+		context.uc_stack.ss_sp = malloc(size);
+		context.uc_stack.ss_size = size;
+		makecontext(
+			&context, (void (*)(void))call_on_this_stack, 2, (int)(row - rows), chosen);
+		setcontext(&context);
+	}
 	_exit(one_call(row, chosen));
 }
 
@@ -123,7 +137,8 @@ static pid_t start(const struct row *row, pid_t chosen)
 /* Entries of system calls between the marks; -1 - status when the call has failed. */
 static int count(const struct row *row)
 {
-	pid_t pid = start(row, free_pid());
+	struct world w = {.pid_max = {32768}, .last_pid = getpid()};
+	pid_t pid = start(row, free_pid(&w, 0));
 	int status, calls = 0, marks = 0;
 	bool inside = false;
 

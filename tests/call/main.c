@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * call-rules [--backend B]... [--depth N]... [--root]: tries every row of the table of rules; as
- * root only, or with every privilege. call-rules --table: prints the rules for the manual.
+ * root only, or with every privilege; the backend forced, or "auto": the one that the library
+ * takes. call-rules --table: prints the rules for the manual.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,7 +21,8 @@ struct totals {
 
 static void all_rules(struct world *w)
 {
-	if (clone_extended_use(w->backend) < 0) {
+	if (w->automatic ? clone_extended_backend(NULL) != w->backend
+			 : clone_extended_use(w->backend) < 0) {
 		count(w, 0, false, "backend %d: %s", w->backend, strerror(errno));
 		return;
 	}
@@ -45,23 +47,29 @@ static void one_world(struct totals *totals, struct world w)
 static void one_backend(
 	struct totals *totals, int backend, const int *depths, int n, int privileges, bool outside)
 {
+	struct world w = {.backend = backend, .automatic = backend == CLONE_EXTENDED_AUTO};
+
+	if (w.automatic)
+		w.backend = clone_extended_backend(NULL);
 	for (int i = 0; i < n; i++) {
-		for (int privilege = 0; privilege < privileges; privilege++)
-			one_world(totals, (struct world){.depth = depths[i],
-						  .privilege = privilege,
-						  .backend = backend});
+		w.depth = depths[i];
+		w.outside = false;
+		for (int privilege = 0; privilege < privileges; privilege++) {
+			w.privilege = privilege;
+			one_world(totals, w);
+		}
+		w.privilege = AS_ROOT;
+		w.outside = true;
 		if (depths[i] && outside)
-			one_world(totals,
-				(struct world){
-					.depth = depths[i], .outside = true, .backend = backend});
+			one_world(totals, w);
 	}
 }
 
 static int backend_called(const char *name)
 {
-	static const char *const names[] = {"", "native", "clone3", "last_pid"};
+	static const char *const names[] = {"auto", "native", "clone3", "last_pid"};
 
-	for (int i = 1; i < 4; i++)
+	for (int i = 0; i < 4; i++)
 		if (strcmp(name, names[i]) == 0)
 			return i;
 	fprintf(stderr, "call-rules: no backend called %s\n", name);

@@ -46,9 +46,8 @@ struct call free_set(const struct world *w, int flags, int num)
 /* A stranger may take a pid of the initial namespace between our look and the call. */
 static bool met_a_stranger(const struct world *w, struct call *call, const struct outcome *got)
 {
-	int at = call->num - levels_of(w, call);
-
-	if (got->error != EBUSY || at != 0 || !call->pids[0] || (predict(w, call) & ERROR(EBUSY)))
+	if (got->error != EBUSY || call->num != levels_of(w, call) || !call->pids[0] ||
+		(predict(w, call) & ERROR(EBUSY)))
 		return false;
 	call->pids[0] = free_pid(w, 0);
 	return true;

@@ -2,8 +2,8 @@
 /*
  * call-threads [CALLERS [PIDS]]: that many threads choose among as many pids at the same moment, in
  * a pid namespace of their own. Each pid is given to exactly one of them; by last_pid, where
- * callers that are in each other's way may all be told EBUSY, to one at most. Nothing is left of
- * the others.
+ * callers that are in each other's way may all be told EBUSY, to one at most, and some are given.
+ * Nothing is left of the others.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -76,7 +76,6 @@ static int judge(const struct caller *callers, int n, int pids, int *ret_given)
 	int bad = 0;
 
 	*ret_given = 0;
-
 	for (int i = 0; i < n; i++) {
 		const struct caller *c = &callers[i];
 
@@ -91,6 +90,8 @@ static int judge(const struct caller *callers, int n, int pids, int *ret_given)
 		if (given[i] != 1 && !(races && given[i] == 0) && ++bad)
 			printf("FAIL pid %d was given %d times\n", FIRST + i, given[i]);
 	}
+	if (*ret_given == 0 && ++bad)
+		printf("FAIL no pid was given at all\n");
 	free(given);
 	return bad;
 }

@@ -25,7 +25,8 @@ struct world {
 	bool outside; /* the caller lives at level 0 and has called setns(2) */
 	enum privilege privilege;
 	int backend;
-	void *job; /* the caller's, in shared memory */
+	bool automatic; /* the library has chosen it itself */
+	void *job;	/* the caller's, in shared memory */
 
 	/* What was built. */
 	int owner;		     /* levels from here on are owned by the user namespace */
