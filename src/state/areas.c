@@ -178,12 +178,22 @@ static void parse_flags(struct live_area *area, const char *words)
 	}
 }
 
+/*
+ * Since Linux 4.6 x86 kernels take a key of their own for memory that may only be executed, the
+ * first that is free, and so does mprotect() at restart. Another number says that the program has
+ * taken keys as well.
+ */
+enum { EXECUTE_ONLY_KEY = 1 };
+
 static void parse_field(struct parser *parser, const char *line)
 {
 	if (line[0] == 'R' && strncmp(line, "Rss:", 4) == 0)
 		parser->resident = strtoull(line + 4, NULL, 10);
 	else if (line[0] == 'P' && strncmp(line, "ProtectionKey:", 14) == 0) {
-		if (strtoull(line + 14, NULL, 10) != 0)
+		unsigned long long key = strtoull(line + 14, NULL, 10);
+		bool own = key == EXECUTE_ONLY_KEY && parser->area->protection == PROT_EXEC;
+
+		if (key && !own)
 			parser->area->trouble |= TROUBLE_KEY;
 	} else if (line[0] == 'V' && strncmp(line, "VmFlags:", 8) == 0)
 		parse_flags(parser->area, line + 8 + strspn(line + 8, " "));

@@ -121,7 +121,9 @@ static void forbidden(void)
 	mprotect(none + PAGE, 6 * PAGE, PROT_NONE);
 	mprotect(fixed, MIB, PROT_READ);
 	mprotect(code, PAGE, PROT_EXEC);
+	int code_readable = readable(code); /* not where the processor has protection keys */
 	READY();
+	GOOD(readable(code) == code_readable);
 	GOOD(!readable(none + PAGE) && readable(none) && !readable(empty));
 	mprotect(none, 8 * PAGE, PROT_READ);
 	GOOD(filled(none, 8 * PAGE, 6) && filled(fixed, MIB, 7));

@@ -34,6 +34,10 @@ static const char sample[] =
 	"7ffc11300000-7ffc11301000 ---p 00000000 00:00 0 \n"
 	"ProtectionKey:         2\n"
 	"VmFlags: mr mw me nh sr rr sl dp um io \n"
+	"7ffc11400000-7ffc11401000 --xp 00000000 00:00 0 \n"
+	"ProtectionKey:         1\n"
+	"7ffc11401000-7ffc11402000 r-xp 00000000 00:00 0 \n"
+	"ProtectionKey:         1\n"
 	"ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n";
 
 START_TEST(parses_smaps)
@@ -44,7 +48,7 @@ START_TEST(parses_smaps)
 	const char *why = NULL;
 
 	ck_assert_int_eq(areas_parse(arena, arena_string(arena, sample), &areas, NULL), 0);
-	ck_assert_uint_eq(areas.count, 5);
+	ck_assert_uint_eq(areas.count, 7);
 	a = areas.items;
 	ck_assert_uint_eq(a[0].start, 0x55d0c0a00000);
 	ck_assert_uint_eq(a[0].end, 0x55d0c0a21000);
@@ -69,7 +73,10 @@ START_TEST(parses_smaps)
 	ck_assert_int_eq(area_sort(&a[2], 1, &why), SORT_SHARED_MEMORY);
 	ck_assert_int_eq(area_sort(&a[3], 1, &why), SORT_OTHER);
 	ck_assert_str_eq(why, "is watched by a userfaultfd");
-	ck_assert_int_eq(area_sort(&a[4], 1, &why), SORT_NONE);
+	ck_assert_int_eq(area_sort(&a[4], 1, &why), SORT_ANONYMOUS);
+	ck_assert_int_eq(area_sort(&a[5], 1, &why), SORT_OTHER);
+	ck_assert_str_eq(why, "has a protection key");
+	ck_assert_int_eq(area_sort(&a[6], 1, &why), SORT_NONE);
 }
 END_TEST
 
