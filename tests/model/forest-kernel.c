@@ -141,8 +141,7 @@ static void use_one_cpu(void)
 	sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
-/* For who wants to see what a history leads to. On one CPU as all others: on two the status of a
- * process whose threads end one after the other was seen to be that of the first. */
+/* For who wants to see what a history leads to. */
 static int hold(unsigned long long seed, unsigned long long at)
 {
 	struct session s = {.m = malloc(sizeof(*s.m)), .real = real_new()};
@@ -151,7 +150,6 @@ static int hold(unsigned long long seed, unsigned long long at)
 
 	if (!s.m || !s.real || !h || !m)
 		return 1;
-	use_one_cpu();
 	setsid();
 	seed_history(h, seed, at);
 	model_init(s.m);

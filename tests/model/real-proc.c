@@ -117,8 +117,8 @@ static bool has_settled(struct real *real, const struct model *m, int task)
 	int leader = m->tasks[task].leader, r;
 	struct status s;
 
-	/* Of an init with threads that is held up, one of them waits: whichever was the last. */
-	if (leader != task && model_is_held_up(m, leader))
+	/* Of an init that ends and is held up one thread waits: whichever was the last. */
+	if (leader != task && m->tasks[leader].state == M_ZOMBIE && model_is_held_up(m, leader))
 		return true;
 	r = read_status(real->pids[leader], real->pids[task], &s);
 	if (m->tasks[task].state == M_GONE)

@@ -139,6 +139,13 @@ class Container:
                 self.holder.wait(LIMIT)
         return image if ok else done
 
+    def move(self, times=2):
+        """Through an image and back, so often: the last container that came of it."""
+        box = self
+        for number in range(times):
+            box = self.frame.restart(box.checkpoint(f"image-{number}"))
+        return box
+
     def own(self, number):
         """The pid, as seen from here, of the task that the container's youngest level calls number."""
         for pid in tree_of(self.pid):
