@@ -68,9 +68,15 @@ static int survey(struct checkpoint *checkpoint)
 	return phase_done(checkpoint, "survey", r);
 }
 
+static bool given_up(void *data)
+{
+	(void)data;
+	return interrupted();
+}
+
 static int freeze(struct checkpoint *checkpoint)
 {
-	const struct tree_listener listener = {capture_frozen, &checkpoint->capture};
+	const struct tree_listener listener = {capture_frozen, given_up, &checkpoint->capture};
 	int r = tree_freeze(checkpoint->arena, checkpoint->root, checkpoint->found, &listener,
 		&checkpoint->tree, checkpoint->err);
 

@@ -14,7 +14,7 @@
 
 #include "base/cleanup.h"
 
-static int ids_add(struct ids *ids, pid_t id)
+int ids_add(struct ids *ids, pid_t id)
 {
 	if (ids->count == ids->room) {
 		size_t room = ids->room ? ids->room * 2 : 64;
@@ -194,14 +194,10 @@ static int know_inits(struct known_namespaces *known, const struct live_tree *tr
 	int r = 0;
 
 	for (size_t i = 0; i < tree->count && r >= 0; i++) {
-		const struct live_process *process = tree->processes[i];
-		const struct task_status *status;
+		struct live_process *process = tree->processes[i];
 
-		if (process->zombie || process->gone || !process->nr_threads)
-			continue;
-		status = &process->threads[0].status;
-		if (status->nr_levels > 1 && status->pids[status->nr_levels - 1] == 1)
-			r = add_known(known, proc_inode(process->pid, "ns/pid"), true);
+		if (!process->zombie && !process->gone && live_is_init(process))
+			r = add_known(known, live_namespace(process, LIVE_PID), true);
 	}
 	return r;
 }

@@ -12,6 +12,9 @@ int tree_add(struct live_tree *tree, pid_t pid, struct live_process **ret);
 int tree_add_thread(
 	struct live_tree *tree, struct live_process *process, pid_t tid, struct live_thread **ret);
 
+/* Detaches from one thread if that is possible now: false when it has not stopped yet. */
+bool live_let_go(struct live_thread *thread);
+
 /* Takes out what has gone, sets parents from the statuses, and orders them. -ESRCH: no root. */
 int tree_finish(struct live_tree *tree);
 
@@ -22,6 +25,7 @@ struct ids {
 };
 int ids_of_threads(struct ids *ids, pid_t pid);
 int ids_of_children(struct ids *ids, pid_t pid, pid_t tid);
+int ids_add(struct ids *ids, pid_t id);
 void ids_free(struct ids *ids);
 
 /*

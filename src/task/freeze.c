@@ -13,12 +13,12 @@
 
 #include "base/cleanup.h"
 #include "task/find.h"
+#include "task/late.h"
 #include "task/ptrace.h"
 
 #define STOP_SECONDS 20	  /* for one thread */
 #define FREEZE_SECONDS 30 /* for all attempts */
 #define VFORK_CHECK 0.02  /* seconds after which a vfork is looked for */
-#define PAUSE_MICROSECONDS 5000
 
 /* A search: of a tree that goes on, or of one that is stopped as it is found. */
 struct search {
@@ -26,6 +26,7 @@ struct search {
 	bool stop;
 	const struct tree_listener *listener;
 	struct ids ids;
+	struct late late;
 	struct reprise_error *err;
 };
 
@@ -44,43 +45,19 @@ static int read_status(
 
 /* ---- stopping one thread ---- */
 
-/* It waits in the kernel until its vfork child lets go: no stop before that. */
-static bool waits_for_vfork(pid_t pid, pid_t tid)
-{
-	_cleanup_arena_ struct arena *arena = arena_new();
-	struct task_status status;
-	char task[48], *text;
-
-	snprintf(task, sizeof(task), "%d/task/%d", pid, tid);
-	if (!arena || proc_status(arena, task, false, &status, NULL) < 0 || status.state != 'D')
-		return false;
-	snprintf(task, sizeof(task), "task/%d/syscall", tid);
-	return proc_read(arena, pid, task, &text, NULL, NULL) == 0 &&
-	       arch_call_may_vfork(strtol(text, NULL, 10));
-}
-
-bool tree_waits_for_vfork(const struct live_process *process)
-{
-	struct ids ids = {0};
-	bool waits = false;
-
-	if (ids_of_threads(&ids, process->pid) == 0)
-		for (size_t i = 0; i < ids.count && !waits; i++)
-			waits = waits_for_vfork(process->pid, ids.list[i]);
-	ids_free(&ids);
-	return waits;
-}
-
 /* Until the stop that we asked for. Signals that come first are passed on. */
-static int wait_for_stop(struct live_process *process, struct live_thread *thread, int *ret_status)
+static int wait_for_stop(struct search *search, struct live_process *process,
+	struct live_thread *thread, int *ret_status)
 {
 	int status, r;
 
 	for (;;) {
 		r = trace_wait(thread->tid, VFORK_CHECK, &status);
 		if (r == -ETIMEDOUT) {
-			if (waits_for_vfork(process->pid, thread->tid))
+			if (late_waits(process->pid, thread->tid)) {
+				search->late.tid = thread->tid;
 				return -EAGAIN;
+			}
 			r = trace_wait(thread->tid, STOP_SECONDS, &status);
 		}
 		if (r < 0)
@@ -140,9 +117,10 @@ static int stop_done(
 {
 	int status, r;
 
-	r = wait_for_stop(process, thread, &status);
+	r = wait_for_stop(search, process, thread, &status);
 	if (r == -EAGAIN)
 		return r;
+	thread->held = !r;
 	if (!r)
 		r = trace_get_registers(thread->tid, &thread->registers);
 	if (!r)
@@ -168,8 +146,12 @@ static int stop_done(
 static int stop_begin(
 	struct search *search, struct live_process *process, struct live_thread *thread)
 {
-	int r = trace_seize(thread->tid, 0);
+	int r;
 
+	thread->seized = late_is_kept(&search->late, thread->tid);
+	if (thread->seized)
+		return 0;
+	r = trace_seize(thread->tid, 0);
 	if (r == -EPERM || r == -ESRCH) {
 		/* A zombie cannot be seized. */
 		int seen = read_status(search, process, thread);
@@ -379,13 +361,13 @@ static int settle_new(struct search *search, size_t *settled)
 	return r;
 }
 
-static bool is_init(const struct live_tree *tree)
+static int discover_again(struct search *search, size_t known)
 {
-	const struct live_process *root = tree->count ? tree->processes[0] : NULL;
-	const struct task_status *status =
-		root && root->nr_threads ? &root->threads[0].status : NULL;
+	int r = 0;
 
-	return status && status->nr_levels > 1 && status->pids[status->nr_levels - 1] == 1;
+	for (size_t i = 0; i < known && !r; i++)
+		r = discover(search, search->tree->processes[i]);
+	return r;
 }
 
 /* Until a pass over stopped tasks finds nothing new. */
@@ -403,10 +385,13 @@ static int search_all(struct search *search, pid_t root)
 
 		r = settle_new(search, &settled);
 		known = search->tree->count;
-		/* A child that came from a task that has died since belongs to one that was looked
-		 * at before; in a namespace of the tree's own it is a stranger as well. */
-		for (size_t i = 0; i < known && !r && !is_init(search->tree); i++)
-			r = discover(search, search->tree->processes[i]);
+		/*
+		 * The child of a task that has died since may be the child now of one whose
+		 * children were read before. Where the root is an init it lives in a namespace of
+		 * the tree, and is found as a stranger.
+		 */
+		if (!r && known && !live_is_init(search->tree->processes[0]))
+			r = discover_again(search, known);
 		if (!r && search->tree->count == known)
 			r = discover_strangers(search);
 		if (!r && search->tree->count == known)
@@ -421,51 +406,56 @@ static int search_all(struct search *search, pid_t root)
 	return r == -EAGAIN ? r : r < 0 ? fail(search->err, r, "cannot find the tasks") : 0;
 }
 
-static int search_once(struct arena *arena, pid_t root, struct search search,
+static int search_once(struct arena *arena, pid_t root, struct search *search,
 	const struct live_tree *found, struct live_tree **ret)
 {
-	struct reprise_error *err = search.err;
-	int r;
+	int r, kept;
 
-	search.tree = tree_new(arena);
-	if (!search.tree)
-		return fail(err, ENOMEM, "no memory for the tree");
+	search->tree = tree_new(arena);
+	if (!search->tree)
+		return fail(search->err, ENOMEM, "no memory for the tree");
 	if (found) {
-		search.tree->outside = found->outside;
-		search.tree->nr_outside = found->nr_outside;
+		search->tree->outside = found->outside;
+		search->tree->nr_outside = found->nr_outside;
 	}
-	r = search_all(&search, root);
-	ids_free(&search.ids);
+	search->late.tid = 0;
+	r = search_all(search, root);
+	ids_free(&search->ids);
 	if (r < 0) {
-		tree_release(search.tree);
-		return r;
+		kept = late_release(&search->late, search->tree);
+		return kept < 0 ? fail(search->err, kept, "no memory for the tree") : r;
 	}
-	*ret = search.tree;
+	*ret = search->tree;
 	return 0;
 }
 
 int tree_find(struct arena *arena, pid_t root, struct live_tree **ret, struct reprise_error *err)
 {
-	return search_once(arena, root, (struct search){.err = err}, NULL, ret);
+	struct search search = {.err = err};
+
+	return search_once(arena, root, &search, NULL, ret);
 }
 
+/* Attempts end with -EAGAIN while a thread waits for its vfork child. */
 int tree_freeze(struct arena *arena, pid_t root, const struct live_tree *found,
 	const struct tree_listener *listener, struct live_tree **ret, struct reprise_error *err)
 {
-	const struct search search = {.stop = true, .listener = listener, .err = err};
+	struct search search = {.stop = true, .listener = listener, .err = err};
 	struct timespec start, now;
 	int r;
 
 	clock_gettime(CLOCK_MONOTONIC, &start);
-	for (;;) {
-		r = search_once(arena, root, search, found, ret);
-		if (r != -EAGAIN)
-			return r;
-		/* The child of a vfork was stopped before it let its parent go: let it. */
+	while ((r = search_once(arena, root, &search, found, ret)) == -EAGAIN) {
 		clock_gettime(CLOCK_MONOTONIC, &now);
-		if (now.tv_sec - start.tv_sec > FREEZE_SECONDS)
-			return fail(err, EBUSY,
-				"a task waits for its vfork child and cannot be stopped");
-		usleep(PAUSE_MICROSECONDS);
+		r = late_wait(&search.late, FREEZE_SECONDS - (double)(now.tv_sec - start.tv_sec),
+			listener);
+		if (r == -ECANCELED)
+			fail(err, r, "interrupted");
+		else if (r < 0)
+			fail(err, EBUSY, "a task waits for its vfork child and cannot be stopped");
+		if (r < 0)
+			break;
 	}
+	late_end(&search.late, r < 0 ? NULL : *ret);
+	return r == -ETIMEDOUT ? -EBUSY : r;
 }

@@ -16,6 +16,7 @@
 
 #define KILL_SECONDS 60
 #define RELEASE_SECONDS 30
+#define RELEASE_PAUSE 200 /* microseconds */
 
 struct live_tree *tree_new(struct arena *arena)
 {
@@ -203,6 +204,13 @@ uint64_t live_namespace(struct live_process *process, enum live_link link)
 	return process->inodes[link];
 }
 
+bool live_is_init(const struct live_process *process)
+{
+	const struct task_status *status = process->nr_threads ? &process->threads[0].status : NULL;
+
+	return status && status->nr_levels > 1 && status->pids[status->nr_levels - 1] == 1;
+}
+
 bool live_is_frozen(const struct live_process *process)
 {
 	for (size_t i = 0; i < process->nr_threads; i++)
@@ -244,44 +252,56 @@ const char *live_name(const struct live_thread *thread, char *buffer, size_t siz
 
 /* ---- letting go ---- */
 
-/* One that had not stopped yet (a vfork parent), or that was killed meanwhile: its stop or its end
- * comes now that the others go on. */
-static void release_late(pid_t tid)
-{
-	int status;
-
-	if (trace_wait(tid, RELEASE_SECONDS, &status) == 0)
-		trace_detach(tid, status >> 16 ? 0 : WSTOPSIG(status));
-}
-
-void tree_release(struct live_tree *tree)
-{
-	if (!tree)
-		return;
-	for (int late = 0; late < 2; late++) {
-		for (size_t i = 0; i < tree->count; i++) {
-			struct live_process *process = tree->processes[i];
-
-			for (size_t k = 0; k < process->nr_threads; k++) {
-				struct live_thread *thread = &process->threads[k];
-
-				if (!thread->seized)
-					continue;
-				if (late)
-					release_late(thread->tid);
-				if (late || trace_detach(thread->tid, 0) == 0)
-					thread->seized = false;
-			}
-		}
-	}
-}
-
 static double seconds_now(void)
 {
 	struct timespec time;
 
 	clock_gettime(CLOCK_MONOTONIC, &time);
 	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/*
+ * False: it has not stopped yet (a vfork parent), and goes on only when others do; or it was killed
+ * and its end is still to come. A stop that was not the one asked for may have a signal to pass on.
+ */
+bool live_let_go(struct live_thread *thread)
+{
+	int status = 0, r;
+
+	if (thread->held && trace_detach(thread->tid, 0) == 0)
+		return true;
+	thread->held = false;
+	r = trace_wait(thread->tid, 0, &status);
+	if (!r)
+		r = trace_detach(thread->tid, status >> 16 ? 0 : WSTOPSIG(status));
+	return r != -ETIMEDOUT;
+}
+
+static bool let_all_go(struct live_tree *tree)
+{
+	bool all = true;
+
+	for (size_t i = 0; i < tree->count; i++) {
+		struct live_process *process = tree->processes[i];
+
+		for (size_t k = 0; k < process->nr_threads; k++) {
+			struct live_thread *thread = &process->threads[k];
+
+			if (thread->seized)
+				thread->seized = !live_let_go(thread);
+			all = all && !thread->seized;
+		}
+	}
+	return all;
+}
+
+/* None is waited for alone: what it waits for itself may be one of those that come after it. */
+void tree_release(struct live_tree *tree)
+{
+	double end = seconds_now() + RELEASE_SECONDS;
+
+	while (tree && !let_all_go(tree) && seconds_now() < end)
+		usleep(RELEASE_PAUSE);
 }
 
 /* Takes the ends of the threads that are ours to take: true when none is left. */

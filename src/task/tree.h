@@ -20,6 +20,7 @@ struct live_thread {
 	arch_registers registers; /* at home: where it goes on; valid when seized */
 	uint64_t mask;		  /* its signal mask */
 	bool seized;
+	bool held; /* is in the stop that was asked for */
 	bool dead; /* a leader that exited while other threads go on: Z in /proc, not seized */
 	bool group_stopped; /* was stopped by a signal before the freeze */
 	bool borrowed;	    /* its registers are not its own now (borrow.h) */
@@ -73,6 +74,12 @@ struct live_tree {
 /* Finds root and all descendants without stopping anything: for the survey before the freeze. */
 int tree_find(struct arena *arena, pid_t root, struct live_tree **ret, struct reprise_error *err);
 
+struct tree_listener {
+	int (*frozen)(struct live_process *process, void *data); /* 0 or -errno with an error */
+	bool (*given_up)(void *data); /* asked while a thread is waited for; or NULL */
+	void *data;
+};
+
 /*
  * Stops every thread of root and its descendants, new ones included, until nothing moves; fills in
  * statuses, registers and masks. A task that cannot be stopped in time (a vfork parent) is -EBUSY.
@@ -80,10 +87,6 @@ int tree_find(struct arena *arena, pid_t root, struct live_tree **ret, struct re
  * saves a second look at the tasks outside. listener, or NULL, hears of each process as
  * soon as all its threads have stopped; an attempt that is repeated tells of all once more.
  */
-struct tree_listener {
-	int (*frozen)(struct live_process *process, void *data); /* 0 or -errno with an error */
-	void *data;
-};
 int tree_freeze(struct arena *arena, pid_t root, const struct live_tree *found,
 	const struct tree_listener *listener, struct live_tree **ret, struct reprise_error *err);
 
@@ -97,6 +100,9 @@ int tree_kill(struct live_tree *tree, struct reprise_error *err);
 bool tree_waits_for_vfork(const struct live_process *process);
 
 struct live_process *tree_process(const struct live_tree *tree, pid_t pid);
+
+/* Whether it is the first task of its pid namespace, which is not the initial one. */
+bool live_is_init(const struct live_process *process);
 
 /* A thread of it that has not exited; 0 for a zombie. */
 pid_t live_tid(const struct live_process *process);

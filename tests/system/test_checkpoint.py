@@ -132,3 +132,13 @@ def test_stopped_tasks_stay_stopped(frame):
         frame.run([REPRISE, "checkpoint", str(box.pid), str(frame.path / f"image{i}")])
         poll(lambda: fields_of(stopped)["State"][0] == "T")
         assert describe(box.pid) == before
+
+
+def test_signals_on_their_way_while_a_vfork_is_waited_for(frame):
+    """Each attempt to stop the tree lets all go again; a thread that was about to take a signal takes it."""
+    box = frame.plain([frame.program("race_vfork")])
+    frame.wait_lines(2)
+    for i in range(20):
+        frame.run([REPRISE, "checkpoint", str(box.pid), str(frame.path / f"image{i}")])
+    frame.wait_lines(frame.text().count("\n") + 2)
+    assert "FAILED" not in frame.text() and box.alive()
