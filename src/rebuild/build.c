@@ -280,15 +280,10 @@ static int run_steps(struct rebuild *rebuild, const struct plan_step *steps, siz
 	for (size_t i = 0; i < count; i++) {
 		int ret = run_step(rebuild, &steps[i]);
 
-		if (ret < 0) {
-			char name[256];
-
-			if (steps[i].actor != PLAN_NURSERY)
-				error_task(rebuild->err, "%s",
-					stub_name(rebuild->stubs[steps[i].actor], name,
-						sizeof(name)));
-			return ret;
-		}
+		if (ret < 0)
+			return steps[i].actor == PLAN_NURSERY
+				       ? ret
+				       : stub_named(rebuild, rebuild->stubs[steps[i].actor], ret);
 	}
 	return 0;
 }

@@ -67,7 +67,6 @@ int ahead_read(struct capture *capture, struct live_process *process, enum ahead
 
 	if (!ahead)
 		return fail(capture->err, ESRCH, "cannot read its %s", names[file]);
-	ahead_finish(capture, process);
 	if (ahead->result[file] < 0)
 		return fail(capture->err, ahead->result[file], "cannot read its %s", names[file]);
 	*ret = ahead->text[file];

@@ -77,12 +77,8 @@ static void name_task(struct reprise_error *err, const struct live_process *proc
 
 static int look_ahead(struct capture *capture, struct live_process *process)
 {
-	int r;
+	int r = 0;
 
-	/* It has been looked at when it was frozen. */
-	if (live_is_frozen(process) && process->notes[NOTE_AHEAD])
-		return 0;
-	r = live_is_frozen(process) ? ahead_start(capture, process) : 0;
 	for (size_t k = 0; state_kinds[k] && !r; k++)
 		if (state_kinds[k]->ahead)
 			r = state_kinds[k]->ahead(capture, process);
@@ -91,7 +87,9 @@ static int look_ahead(struct capture *capture, struct live_process *process)
 
 int capture_frozen(struct live_process *process, void *capture)
 {
-	return look_ahead(capture, process);
+	int r = ahead_start(capture, process);
+
+	return r < 0 ? r : look_ahead(capture, process);
 }
 
 static int survey_process(struct capture *capture, struct live_process *process)
@@ -115,18 +113,18 @@ static int survey_process(struct capture *capture, struct live_process *process)
 	return r;
 }
 
+/* Frozen tasks have been looked at ahead from the moment they stopped. */
 int capture_survey(struct capture *capture, struct live_tree *tree)
 {
+	size_t ahead = live_is_frozen(tree->processes[0]) ? tree->count : 0;
 	int r = 0;
 
 	capture->tree = tree;
-	if (!tree->processes[0]->threads[0].seized)
+	if (ahead == 0)
 		r = tree_survey_sharing(capture);
-	for (size_t i = 0; i < tree->count && i < AHEAD && !r; i++)
-		r = look_ahead(capture, tree->processes[i]);
 	for (size_t i = 0; i < tree->count && !r; i++) {
-		if (i + AHEAD < tree->count)
-			r = look_ahead(capture, tree->processes[i + AHEAD]);
+		for (; ahead < tree->count && ahead <= i + AHEAD && !r; ahead++)
+			r = look_ahead(capture, tree->processes[ahead]);
 		if (!r)
 			r = survey_process(capture, tree->processes[i]);
 	}

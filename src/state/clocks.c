@@ -114,30 +114,9 @@ int clocks_write_offsets(const Snapshot *snapshot, pid_t task, struct reprise_er
 	return 0;
 }
 
-/* The time namespace of the root, looked up once for each look at the tree. */
-struct root_clocks {
-	const struct live_tree *tree;
-	uint64_t inode;
-};
-
-static uint64_t root_inode(struct capture *capture)
-{
-	static const char key;
-	struct live_process *root = capture->tree->processes[0];
-	struct root_clocks *clocks =
-		kind_table_get(capture->arena, &capture->tables, &key, sizeof(*clocks));
-
-	if (!clocks || root->zombie)
-		return 0;
-	if (clocks->tree != capture->tree) {
-		clocks->tree = capture->tree;
-		clocks->inode = live_namespace(root, LIVE_TIME);
-	}
-	return clocks->inode;
-}
-
 static int clocks_survey(struct capture *capture, struct live_process *process)
 {
+	struct live_process *root = capture->tree->processes[0];
 	uint64_t inode, children, first;
 
 	if (process->zombie)
@@ -147,7 +126,7 @@ static int clocks_survey(struct capture *capture, struct live_process *process)
 	/* 0: it has ended since it was found. */
 	if (!inode || !children)
 		return 0;
-	first = root_inode(capture);
+	first = root->zombie ? 0 : live_namespace(root, LIVE_TIME);
 	if (inode != children)
 		refuse(capture->refusals, process, "it has made a time namespace for its children");
 	else if (first && inode != first)

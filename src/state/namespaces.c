@@ -17,8 +17,7 @@
 #include "state/users.h"
 #include "task/proc.h"
 
-const char *const space_links[N_SPACES] = {"ns/mnt", "ns/uts", "ns/ipc"};
-static const enum live_link live_spaces[N_SPACES] = {LIVE_MOUNT, LIVE_UTS, LIVE_IPC};
+const enum live_link space_links[N_SPACES] = {LIVE_MOUNT, LIVE_UTS, LIVE_IPC};
 
 /* Those that a task has to share with the controller. */
 enum { N_REFUSED = 2 };
@@ -61,7 +60,7 @@ static struct spaces *spaces_of(struct capture *capture)
 	memset(spaces, 0, sizeof(*spaces));
 	spaces->tree = capture->tree;
 	for (int i = 0; i < N_SPACES; i++)
-		spaces->own[i] = proc_inode(getpid(), space_links[i]);
+		spaces->own[i] = proc_inode(getpid(), live_links[space_links[i]]);
 	for (int i = 0; i < N_REFUSED; i++)
 		spaces->own_refused[i] = proc_inode(getpid(), live_links[refused[i].link]);
 	return spaces;
@@ -91,7 +90,7 @@ static void find_base(struct spaces *spaces, struct live_process *process, int k
 static int find_space(struct capture *capture, struct spaces *spaces, struct live_process *process,
 	int kind, struct spaces_note *note)
 {
-	uint64_t inode = live_namespace(process, live_spaces[kind]);
+	uint64_t inode = live_namespace(process, space_links[kind]);
 	size_t count = spaces->count[kind];
 	struct space *space;
 
@@ -163,14 +162,13 @@ static void refuse_apart(struct capture *capture, struct live_process *process)
 static int survey_owners(
 	struct capture *capture, struct live_process *process, const struct spaces_note *note)
 {
-	const struct task_status *status = &process->threads[0].status;
 	int ret = users_survey(capture, process);
 
 	for (int i = 0; i < N_SPACES && ret == 0; i++)
 		if (note->first[i])
 			ret = users_survey_owner(capture, process, space_links[i]);
-	if (ret == 0 && status->nr_levels > 1 && status->pids[status->nr_levels - 1] == 1)
-		ret = users_survey_owner(capture, process, "ns/pid");
+	if (ret == 0 && live_is_init(process))
+		ret = users_survey_owner(capture, process, LIVE_PID);
 	return ret;
 }
 
@@ -217,7 +215,7 @@ static int namespaces_ask(
 /* Less than -1: -errno. */
 static int owner_of(struct capture *capture, const struct space *space, int kind)
 {
-	_cleanup_close_ int fd = proc_open(space->task, space_links[kind], O_RDONLY);
+	_cleanup_close_ int fd = proc_open(space->task, live_links[space_links[kind]], O_RDONLY);
 
 	return fd < 0 ? fail(capture->err, ESRCH, "the owner of a namespace")
 		      : users_take_owner(capture, fd);

@@ -6,7 +6,7 @@
 #include "state/state.h"
 
 enum { SPACE_MOUNT, SPACE_UTS, SPACE_IPC, N_SPACES };
-extern const char *const space_links[N_SPACES]; /* below /proc/PID */
+extern const enum live_link space_links[N_SPACES];
 
 /* Brings a new stub into its namespaces; from: those it has been made in. */
 int namespaces_enter(struct restore *restore, struct stub *stub, const struct stub_spaces *from);

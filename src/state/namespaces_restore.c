@@ -43,7 +43,8 @@ static struct made *made_of(struct restore *restore)
 			return NULL;
 		for (size_t j = 0; j < made->count[i]; j++)
 			made->fds[i][j] = -1;
-		made->own[i] = proc_open(getpid(), space_links[i], O_RDONLY | O_CLOEXEC);
+		made->own[i] =
+			proc_open(getpid(), live_links[space_links[i]], O_RDONLY | O_CLOEXEC);
 	}
 	return made;
 }
@@ -130,7 +131,8 @@ static int enter_kind(struct restore *restore, struct made *made, struct stub *s
 		ret = unshare_in(restore, stub, kind, wanted);
 	if (ret < 0)
 		return ret;
-	made->fds[kind][wanted] = proc_open(stub->tid, space_links[kind], O_RDONLY | O_CLOEXEC);
+	made->fds[kind][wanted] =
+		proc_open(stub->tid, live_links[space_links[kind]], O_RDONLY | O_CLOEXEC);
 	return made->fds[kind][wanted] < 0 ? made->fds[kind][wanted] : 0;
 }
 

@@ -327,7 +327,6 @@ static uint64_t ask_number(struct calls *calls, const char *path, int fd)
 static int tree_ask(struct capture *capture, struct live_process *process, struct calls *calls)
 {
 	struct tree_asked *asked = arena_alloc(capture->arena, sizeof(*asked));
-	const struct task_status *status = &process->threads[0].status;
 
 	if (!asked)
 		return fail(capture->err, ENOMEM, "no memory to ask a process");
@@ -335,7 +334,7 @@ static int tree_ask(struct capture *capture, struct live_process *process, struc
 	asked->subreaper = calls_space(calls, sizeof(int));
 	calls_must(calls, "child subreaper", SYS_prctl, PR_GET_CHILD_SUBREAPER, asked->subreaper, 0,
 		0, 0, 0);
-	asked->is_init = status->nr_levels > 1 && status->pids[status->nr_levels - 1] == 1;
+	asked->is_init = live_is_init(process);
 	if (asked->is_init) {
 		int fd = lowest_free(calls->hand->tid);
 

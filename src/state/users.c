@@ -216,9 +216,9 @@ int users_survey(struct capture *capture, struct live_process *process)
 	return 0;
 }
 
-int users_survey_owner(struct capture *capture, struct live_process *process, const char *link)
+int users_survey_owner(struct capture *capture, struct live_process *process, enum live_link link)
 {
-	_cleanup_close_ int fd = proc_open(live_tid(process), link, O_RDONLY);
+	_cleanup_close_ int fd = proc_open(live_tid(process), live_links[link], O_RDONLY);
 	struct users *users = users_of(capture);
 	int owner = fd < 0 ? -1 : ioctl(fd, NS_GET_USERNS);
 
@@ -229,7 +229,7 @@ int users_survey_owner(struct capture *capture, struct live_process *process, co
 	if (owner < 0 || trouble_of(capture, users, owner))
 		refuse(capture->refusals, process,
 			"its %s namespace belongs to a user namespace that nobody is in",
-			link + strlen("ns/"));
+			live_links[link] + strlen("ns/"));
 	return 0;
 }
 

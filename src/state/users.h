@@ -13,7 +13,7 @@
 int users_survey(struct capture *capture, struct live_process *process);
 
 /* Refuses a namespace (link: "ns/mnt") of a process whose owner is none that can be told. */
-int users_survey_owner(struct capture *capture, struct live_process *process, const char *link);
+int users_survey_owner(struct capture *capture, struct live_process *process, enum live_link link);
 
 /* The user namespace of a process / the owner of a namespace: its index, noted when it is new.
  * Less than -1: -errno, with an error noted. */

@@ -374,12 +374,6 @@ int calls_finish_last(struct calls *calls)
 	return finish(calls, true);
 }
 
-int calls_run_last(struct calls *calls)
-{
-	calls_start(calls);
-	return finish(calls, true);
-}
-
 int calls_one_start(struct hand *hand, struct reprise_error *err, long number, uint64_t a,
 	uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f)
 {

@@ -38,7 +38,8 @@ struct hand {
 	void *local;	    /* the controller's side of the room */
 	bool shared;	    /* local is the same memory; else it is carried over */
 	bool lost;	    /* the task has died */
-	bool ends_by_fault; /* SIGSEGV is neither blocked nor ignored: calls_run_last may be used */
+	bool ends_by_fault; /* SIGSEGV is neither blocked nor ignored: calls_finish_last may be used
+			     */
 	/* What calls start from, where nothing of the thread's own is to be kept; NULL: its own. */
 	const struct user_regs_struct *start;
 	unsigned foreign_ends; /* end signals of others that came while calls ran, dropped */
@@ -104,10 +105,9 @@ int calls_run(struct calls *calls);
 /* The same in two halves, between which the thread runs alone. */
 int calls_start(struct calls *calls);
 int calls_finish(struct calls *calls);
-/* The same where the last record unmaps the room, the interpreter with it: the thread is left where
- * it faults then, at a stop in which the kernel still looks at signals and at interrupted calls.
- * Only for a hand that ends_by_fault, whose room is shared. */
-int calls_run_last(struct calls *calls);
+/* The second half where the last record unmaps the room, the interpreter with it: the thread is
+ * left where it faults then, at a stop in which the kernel still looks at signals and at
+ * interrupted calls. Only for a hand that ends_by_fault, whose room is shared. */
 int calls_finish_last(struct calls *calls);
 int64_t calls_result(const struct calls *calls, size_t index);
 /* The controller's view of an address that calls_data or calls_space gave. */
