@@ -112,11 +112,51 @@ static int create(struct planner *p, int node)
 
 static int regroup_children(struct planner *p, int node);
 
+/* Whether all that the process has to create in its group of now can still come there without it.
+ */
+static bool is_done_in_group(const struct planner *p, int node)
+{
+	int group = p->nodes[node].now_group;
+
+	if (sees(p, p->nodes[node].ns, group))
+		return true;
+	for (int c = p->nodes[node].made; c != NONE; c = p->nodes[c].next_made)
+		if (!p->nodes[c].created && p->nodes[c].birth_group == group)
+			return false;
+	return true;
+}
+
+/*
+ * Before its setsid, too, children that it alone can bring back into the group that their own
+ * children have to be born in: there they wait for that.
+ */
+static int return_children(struct planner *p, int node)
+{
+	int r = 0;
+
+	for (int c = p->nodes[node].first; c != NONE && r >= 0; c = p->nodes[c].next) {
+		if (!p->nodes[c].created || p->nodes[c].now_parent < 0 ||
+			p->nodes[p->nodes[c].now_parent].leader != node || !is_done_in_group(p, c))
+			continue;
+		for (int g = p->nodes[c].made; g != NONE; g = p->nodes[g].next_made) {
+			int group = p->nodes[g].birth_group;
+
+			if (p->nodes[g].created || group == NONE || sees(p, p->nodes[c].ns, group))
+				continue;
+			r = set_group(p, c, group);
+			break;
+		}
+	}
+	return r < 0 ? r : 0;
+}
+
 static int do_setsid(struct planner *p, int node)
 {
 	struct node *n = &p->nodes[node];
 	int r = regroup_children(p, node);
 
+	if (r == 0)
+		r = return_children(p, node);
 	if (r < 0)
 		return r;
 	if (n->now_group == n->ident)

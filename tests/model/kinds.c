@@ -332,6 +332,20 @@ static void session_leader_that_moved_past_an_odd_signal(struct model *m)
 	model_exit(m, b, 0);
 }
 
+static void brother_in_a_group_that_was_left(struct model *m)
+{
+	int a = forked(m, 0), init = container(m, a), first, inner;
+
+	model_setsid(m, a);
+	first = forked(m, init);
+	model_setpgid(m, init, init, init);
+	model_unshare(m, init);
+	inner = forked(m, init);
+	forked(m, inner);
+	forked(m, a);
+	sibling(m, first);
+}
+
 static const struct kind {
 	const char *name;
 	void (*history)(struct model *m);
@@ -369,6 +383,7 @@ static const struct kind {
 	{"orphan to the init that a thread made", orphan_to_the_init_that_a_thread_made, 1},
 	{"session leader that moved past an odd signal",
 		session_leader_that_moved_past_an_odd_signal, 2},
+	{"brother in a group that was left", brother_in_a_group_that_was_left, 0},
 };
 
 int main(void)
