@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""One journey out and back, timed: what the benchmarks share."""
+"""One journey out and back, timed, and the floors beside it: what the benchmarks share."""
+import contextlib
 import ctypes
+import functools
 import os
 import pathlib
 import re
@@ -9,6 +11,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 BUILD = pathlib.Path(os.environ["REPRISE_BUILD"])
@@ -55,12 +58,31 @@ def end(pid):
     os.close(fd)
 
 
+@contextlib.contextmanager
+def workplace():
+    """A folder on tmpfs; and who loses its parent is this script's child (PR_SET_CHILD_SUBREAPER)."""
+    LIBC.prctl(36, 1, 0, 0, 0)
+    work = pathlib.Path(tempfile.mkdtemp(prefix="reprise-bench-", dir="/dev/shm"))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+@functools.cache
 def compiled(source, name):
     """A C program of bench/."""
     out = BUILD / name
     subprocess.run(["gcc", "-std=gnu17", "-D_GNU_SOURCE", "-O2", str(ROOT / "bench" / source), "-o", str(out)],
                    check=True)
     return str(out)
+
+
+def floor(times, *words):
+    """The median, in ms, of what bench/floor.c takes for these words."""
+    command = [compiled("floor.c", "bench-floor"), *map(str, words)]
+    return statistics.median(float(subprocess.run(command, capture_output=True, text=True, check=True,
+                                                  timeout=LIMIT).stdout) for _ in range(times))
 
 
 def journey(command, work, times):

@@ -4,6 +4,7 @@
  * that what else the machine does meets both. Timed is the call alone, as its caller sees it; the
  * child ends at once. The raw call is one instruction: syscall(3) would flatter the library.
  */
+#include <alloca.h>
 #include <errno.h>
 #include <linux/perf_event.h>
 #include <linux/sched.h>
@@ -109,7 +110,7 @@ static double faults(void)
 }
 
 /* Microseconds for one call; instructions and page faults with the end of its child. */
-static void turn(struct meter *m, maker *make, struct cost *ret)
+static __attribute__((noinline)) void turn(struct meter *m, maker *make, struct cost *ret)
 {
 	uint64_t counted = instructions(m);
 	double faulted = faults();
@@ -133,6 +134,16 @@ static void turn(struct meter *m, maker *make, struct cost *ret)
 	ret->time = spent / CALLS;
 	ret->instructions = (double)(instructions(m) - counted) / CALLS;
 	ret->faults = (faults() - faulted) / CALLS;
+}
+
+/* Where on its page the caller's stack ends decides whether the library's frame needs another. */
+static __attribute__((noinline)) void turn_at(
+	int place, struct meter *m, maker *make, struct cost *ret)
+{
+	char *volatile below = alloca((size_t)place * 512 + 16);
+
+	below[0] = 0;
+	turn(m, make, ret);
 }
 
 static int ascending(const void *a, const void *b)
@@ -162,20 +173,22 @@ static void compare(struct meter *m, const char *what, maker *raw_call, maker *o
 	static struct cost costs[2][TURNS];
 	const size_t time = offsetof(struct cost, time);
 	const size_t count = offsetof(struct cost, instructions);
-	const size_t pages = offsetof(struct cost, faults);
+	double mean[2] = {0, 0};
 
 	for (int i = 0; i < TURNS; i++) {
 		/* Who begins changes, so that neither has the better place. */
 		for (int side = 0; side < 2; side++) {
 			int which = (i + side) % 2;
 
-			turn(m, which ? ours : raw_call, &costs[which][i]);
+			turn_at(i % 8, m, which ? ours : raw_call, &costs[which][i]);
 		}
 	}
+	for (int i = 0; i < TURNS; i++)
+		for (int which = 0; which < 2; which++)
+			mean[which] += costs[which][i].faults / TURNS;
 	printf("%-34s raw %6.1f us, ours %6.1f us, ratio %.3f, page faults %.1f and %.1f", what,
 		median(costs[0], time, NULL), median(costs[1], time, NULL),
-		median(costs[1], time, costs[0]), median(costs[0], pages, NULL),
-		median(costs[1], pages, NULL));
+		median(costs[1], time, costs[0]), mean[0], mean[1]);
 	if (m->instructions >= 0)
 		printf(", instructions %.0f and %.0f, ratio %.4f", median(costs[0], count, NULL),
 			median(costs[1], count, NULL), median(costs[1], count, costs[0]));
