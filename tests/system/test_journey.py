@@ -103,7 +103,7 @@ def test_a_pid_that_is_taken_meanwhile(frame, milliseconds):
         os.kill(child, signal.SIGKILL)
         return
     poll(lambda: os.path.exists(f"/proc/{child}") and fields_of(child)["Name"] == ["sleep"])
-    assert children_of(box.pid) == [child] and children_of(command.pid) == [box.pid]
+    poll(lambda: children_of(box.pid) == [child] and children_of(command.pid) == [box.pid])
     os.kill(child, signal.SIGKILL)
     told = command.communicate(timeout=60)[1]
     assert told.count("nursery done") == 2 and told.count("release done") == 1, told

@@ -50,7 +50,7 @@ def in_root(pid, path):
 def start_shell(frame, script, unshare):
     box = frame.start(["bash", "-c", f"{script}\necho ready\n{IDLE}"], unshare=unshare)
     frame.wait_text("ready")
-    poll(lambda: len(tree_of(box.pid)) >= 2)
+    poll(lambda: "sleep" in names_of(box.pid))
     return box
 
 
