@@ -44,6 +44,7 @@ int ghost_new(struct planner *p, int ns, int parent, int session, int exit_signa
 		.cursor = NONE,
 		.next_made = NONE,
 		.birth_group = NONE,
+		.group_from = NONE,
 		.reaper = NONE,
 		.helper = NONE};
 	return (int)p->n_nodes++;

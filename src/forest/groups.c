@@ -10,6 +10,8 @@
  */
 #include "forest/planner.h"
 
+#define MOST_ABOVE 128 /* how far up is looked */
+
 static int add_ghost(struct planner *p, int group, int session)
 {
 	int maker = p->idents[session].holder;
@@ -94,6 +96,47 @@ static bool is_torn(const struct planner *p, int node, int group, int session)
 	return !n->is_leader && n->group != group && !can_join(p, node, n->group, n->session);
 }
 
+/* Or one of those above it, who would have to be in the group for it. */
+static bool is_torn_above(const struct planner *p, int node, int group, int session)
+{
+	for (int left = MOST_ABOVE; left > 0 && node >= 0; left--) {
+		if (can_join(p, node, group, session))
+			return false;
+		if (is_torn(p, node, group, session))
+			return true;
+		node = p->nodes[node].parent < 0 ? -1 : p->nodes[p->nodes[node].parent].leader;
+	}
+	return false;
+}
+
+/* A child of an init can be the orphan of a ghost in the right group instead. */
+static bool can_be_orphan(const struct planner *p, int node, int maker)
+{
+	const struct node *n = &p->nodes[node];
+
+	return n->via == VIA_PARENT && p->nodes[maker].opens_ns && n->exit_signal == SIGCHLD &&
+	       (n->parent == maker || n->parent == landing(p, maker));
+}
+
+/* The creator cannot be in two groups: 1 if this process is an orphan now, 2 if the one is for
+ * whom the creator would have had to be in the other. */
+static int be_orphan(struct planner *p, int node, int maker)
+{
+	int other = p->nodes[maker].group_from, r;
+
+	if (can_be_orphan(p, node, maker)) {
+		r = adopt(p, node);
+		return r < 0 ? r : 1;
+	}
+	if (other == NONE || !can_be_orphan(p, other, maker))
+		return 0;
+	p->nodes[maker].birth_group = NONE;
+	r = adopt(p, other);
+	if (r == 0)
+		r = hand_on_group(p, other);
+	return r < 0 ? r : 2;
+}
+
 /* What a process must be born in, its creator must be in: up to one who can join it. */
 int hand_on_group(struct planner *p, int node)
 {
@@ -122,20 +165,22 @@ int hand_on_group(struct planner *p, int node)
 			return 0;
 		}
 		if (maker >= 0 && !p->nodes[maker].ghost && n->birth_group != NONE &&
-			is_torn(p, maker, group, n->birth)) {
-			if (n->via == VIA_PARENT && p->nodes[maker].opens_ns &&
-				n->exit_signal == SIGCHLD &&
-				(n->parent == maker || n->parent == landing(p, maker))) {
-				r = adopt(p, node);
-				if (r < 0)
-					return r;
+			(is_torn(p, maker, group, n->birth) ||
+				(can_be_orphan(p, node, maker) &&
+					is_torn_above(p, maker, group, n->birth)))) {
+			r = be_orphan(p, node, maker);
+			if (r < 0)
+				return r;
+			if (r == 1)
 				continue;
-			}
-			p->nodes[maker].two_groups = true;
+			if (r == 0)
+				p->nodes[maker].two_groups = true;
 		}
 		r = need_group(p, maker, group, n->birth);
 		if (r < 0)
 			return r;
+		if (maker >= 0)
+			p->nodes[maker].group_from = node;
 		if (maker >= 0 && !p->nodes[maker].ghost)
 			return 0; /* handed on when its own turn comes */
 		node = maker;

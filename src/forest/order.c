@@ -225,28 +225,63 @@ static int await_creation(struct planner *p, struct jobs *jobs, int node)
 	return r < 0 ? r : 1;
 }
 
-/* The setsid of its creator waits for a child that waits, somehow, for that setsid. A brother born
- * before it can create the child at any time. */
+/* One who is there, and whose brother the child would be. */
+static int find_brother(const struct planner *p, int node)
+{
+	const struct node *n = &p->nodes[node];
+	int left = 64;
+
+	for (int c = p->nodes[p->nodes[n->parent].leader].first; c != NONE && left--;
+		c = p->nodes[c].next) {
+		const struct node *brother = &p->nodes[c];
+
+		if (brother->created && brother->now_parent == n->parent && !brother->opens_ns &&
+			!brother->is_leader && session_now(p, c) == n->birth &&
+			brother->exit_signal == n->exit_signal &&
+			(n->birth_group == NONE || brother->now_group == n->birth_group) &&
+			forest_ns_within(p->forest, n->ns, brother->ns))
+			return c;
+	}
+	return NONE;
+}
+
+/* The ghost that was made as a brother of another child. */
+static bool can_help(const struct planner *p, int helper, int node)
+{
+	const struct node *n = &p->nodes[node], *h = helper == NONE ? n : &p->nodes[helper];
+
+	return h != n && h->ghost && h->created && h->creator == n->creator &&
+	       h->phase == n->phase && h->now_parent == n->parent &&
+	       h->exit_signal == n->exit_signal && forest_ns_within(p->forest, n->ns, h->ns) &&
+	       (n->birth_group == NONE || h->now_group == n->birth_group);
+}
+
+/*
+ * The setsid of its creator waits for a child that waits, somehow, for that setsid; or the creator
+ * cannot leave its group before the child is there. A brother born before that can create the child
+ * at any time.
+ */
 static int by_brother(struct planner *p, int node)
 {
-	struct node *n = &p->nodes[node];
-	int up = p->nodes[n->creator].leader, ghost, r;
+	const struct node *n = &p->nodes[node];
+	int up = p->nodes[n->creator].leader, brother = find_brother(p, node);
 
-	ghost = p->nodes[up].helper;
-	if (ghost == NONE || !p->nodes[ghost].ghost || p->nodes[ghost].phase != PHASE_PRE ||
-		p->nodes[ghost].creator != n->creator || p->nodes[ghost].ns != p->nodes[up].ns ||
-		p->nodes[ghost].exit_signal != n->exit_signal || !p->nodes[ghost].created) {
-		ghost = ghost_new(p, p->nodes[up].ns, n->parent, n->birth, n->exit_signal);
-		if (ghost == NONE)
+	if (brother == NONE && can_help(p, p->nodes[up].helper, node))
+		brother = p->nodes[up].helper;
+	if (brother == NONE) {
+		int r;
+
+		brother = ghost_new(p, p->nodes[up].ns, n->parent, n->birth, n->exit_signal);
+		if (brother == NONE)
 			return -ENOMEM;
 		n = &p->nodes[node];
-		set_creator(p, ghost, n->creator, VIA_PARENT, PHASE_PRE);
-		p->nodes[up].helper = ghost;
-		r = create(p, ghost);
+		set_creator(p, brother, n->creator, VIA_PARENT, n->phase);
+		p->nodes[up].helper = brother;
+		r = create(p, brother);
 		if (r < 0)
 			return r;
 	}
-	set_creator(p, node, ghost, VIA_SIBLING, PHASE_ANY);
+	set_creator(p, node, brother, VIA_SIBLING, PHASE_ANY);
 	return 0;
 }
 
@@ -260,18 +295,31 @@ static void pop(struct planner *p, struct jobs *jobs)
 		p->nodes[job.node].in_creation = false;
 }
 
-/* What is waited for waits itself. If a setsid on the way waits for a child, it need not. */
+/* Does the job below it on the list wait for the child because the creator is to do its setsid, or
+ * to leave the group that the child is born in? */
+static bool holds_creator_up(const struct planner *p, const struct jobs *jobs, size_t at)
+{
+	const struct job *job = &jobs->list[at], *waits = &jobs->list[at - 1];
+	const struct node *n = &p->nodes[job->node];
+	int maker = p->nodes[n->creator].leader;
+
+	if (job->setsid || n->via != VIA_PARENT || n->ghost)
+		return false;
+	if (waits->setsid)
+		return n->phase == PHASE_PRE && maker == waits->node;
+	return n->birth_group != NONE && p->nodes[maker].created &&
+	       p->nodes[maker].now_group == n->birth_group;
+}
+
+/* What is waited for waits itself. There may be a child on the way that need not hold it up. */
 static int break_circle(struct planner *p, struct jobs *jobs, int node, bool setsid)
 {
 	for (size_t at = jobs->n; at-- > 1;) {
 		const struct job *job = &jobs->list[at];
-		const struct node *n = &p->nodes[job->node];
 
 		if (job->node == node && job->setsid == setsid)
 			break;
-		if (job->setsid || !jobs->list[at - 1].setsid || n->phase != PHASE_PRE ||
-			n->via != VIA_PARENT ||
-			p->nodes[n->creator].leader != jobs->list[at - 1].node)
+		if (!holds_creator_up(p, jobs, at))
 			continue;
 		node = job->node;
 		while (jobs->n > at)

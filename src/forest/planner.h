@@ -61,13 +61,14 @@ struct node {
 	int creator;
 	enum via via;
 	enum phase phase;
-	int made, next_made;   /* whom it creates; the next whom its creator does */
-	int birth_group;       /* identity it must be born in; NONE: any */
-	bool early;	       /* its parent settles its group before the parent's setsid */
-	bool two_groups;       /* … or in more than one */
-	int reaper;	       /* ghosts: process that takes its children in when it ends */
-	int helper;	       /* ghost or child with which it makes inits elsewhere */
-	bool adopts;	       /* an init: it is in the notes */
+	int made, next_made; /* whom it creates; the next whom its creator does */
+	int birth_group;     /* identity it must be born in; NONE: any */
+	int group_from;	     /* who it creates and has to be in birth_group for; NONE: for itself */
+	bool early;	     /* its parent settles its group before the parent's setsid */
+	bool two_groups;     /* … or in more than one */
+	int reaper;	     /* ghosts: process that takes its children in when it ends */
+	int helper;	     /* ghost or child with which it makes inits elsewhere */
+	bool adopts;	     /* an init: it is in the notes */
 	struct entry *entries; /* sessions shared between its subtree and the rest */
 	size_t n_entries;
 

@@ -112,6 +112,7 @@ static int fill_node(struct planner *p, int i)
 		.cursor = NONE,
 		.next_made = NONE,
 		.birth_group = NONE,
+		.group_from = NONE,
 		.reaper = NONE,
 		.helper = NONE};
 	n->is_leader = l->session == l->pid;
@@ -248,6 +249,7 @@ int plan_tree(struct planner *p)
 		.cursor = NONE,
 		.next_made = NONE,
 		.birth_group = NONE,
+		.group_from = NONE,
 		.reaper = NONE,
 		.helper = NONE,
 		.created = true,

@@ -346,6 +346,52 @@ static void brother_in_a_group_that_was_left(struct model *m)
 	sibling(m, first);
 }
 
+static void brother_in_a_namespace_that_waits_for_the_group(struct model *m)
+{
+	int root = container(m, 0), a = model_clone(m, root, 0, 0, NULL), b = forked(m, a), c, init;
+
+	model_setpgid(m, root, a, a);
+	c = sibling(m, a);
+	model_unshare(m, c);
+	init = sibling(m, c);
+	model_setns(m, b, m->tasks[init].ns);
+	sibling(m, b);
+	model_setsid(m, root);
+}
+
+static void orphan_in_a_group_its_namespace_cannot_be_in(struct model *m)
+{
+	int a = model_clone(m, 0, 0, SIGUSR1, NULL), b = forked(m, a),
+	    init = container(m, sibling(m, a));
+	int c = forked(m, sibling(m, b)), d = forked(m, c), inner, e;
+
+	model_setpgid(m, d, d, d);
+	inner = container(m, forked(m, init));
+	model_setns(m, d, m->tasks[inner].ns);
+	e = forked(m, d);
+	forked(m, e);
+	model_setsid(m, inner);
+	model_exit(m, e, 4 << 8);
+}
+
+static void orphan_beside_a_child_in_another_group(struct model *m)
+{
+	int a = forked(m, 0), b = forked(m, a), c = forked(m, b), d, e, f, init, inner;
+
+	model_setpgid(m, b, c, c);
+	d = sibling(m, forked(m, c));
+	init = container(m, forked(m, sibling(m, forked(m, d))));
+	model_setpgid(m, d, d, m->tasks[0].group);
+	inner = model_clone(m, init, M_CLONE_NEWPID, SIGUSR1, NULL);
+	e = model_clone(m, inner, 0, 0, NULL);
+	model_setpgid(m, init, inner, inner);
+	model_setns(m, d, m->tasks[inner].ns);
+	f = forked(m, d);
+	container(m, f);
+	model_exit_group(m, f, 6 << 8);
+	(void)e;
+}
+
 static const struct kind {
 	const char *name;
 	void (*history)(struct model *m);
@@ -384,6 +430,11 @@ static const struct kind {
 	{"session leader that moved past an odd signal",
 		session_leader_that_moved_past_an_odd_signal, 2},
 	{"brother in a group that was left", brother_in_a_group_that_was_left, 0},
+	{"brother in a namespace that waits for the group",
+		brother_in_a_namespace_that_waits_for_the_group, 0},
+	{"orphan in a group its namespace cannot be in",
+		orphan_in_a_group_its_namespace_cannot_be_in, 1},
+	{"orphan beside a child in another group", orphan_beside_a_child_in_another_group, 1},
 };
 
 int main(void)
