@@ -18,6 +18,38 @@ void trial_free(struct trial *t)
 	free(t->made);
 }
 
+static int namespace_at(const struct forest *f, int ns, int level)
+{
+	while (f->nss[ns].level > level)
+		ns = f->nss[ns].parent;
+	return ns;
+}
+
+/* In a namespace that both live in, both have the number. */
+static bool meet(const struct forest *f, const struct plan_task *a, const struct plan_task *b)
+{
+	for (int level = 0; level <= a->level && level <= b->level; level++)
+		if (a->numbers[level] && a->numbers[level] == b->numbers[level] &&
+			namespace_at(f, a->ns, level) == namespace_at(f, b->ns, level))
+			return true;
+	return false;
+}
+
+/* No ghost has a number of one that comes back, or of another ghost. */
+static int check_ghosts(struct trial *t, const struct plan *plan)
+{
+	size_t n = plan->n_tasks + plan->n_ghosts;
+
+	for (size_t ghost = plan->n_tasks; ghost < n; ghost++)
+		for (size_t other = 0; other < ghost; other++)
+			if (meet(plan->forest, &plan->tasks[ghost], &plan->tasks[other])) {
+				snprintf(t->why, sizeof(t->why), "ghost %zu meets %zu", ghost,
+					other);
+				return -1;
+			}
+	return 0;
+}
+
 int trial_check(struct trial *t)
 {
 	_cleanup_arena_ struct arena *arena = arena_new();
@@ -36,6 +68,8 @@ int trial_check(struct trial *t)
 	}
 	t->ghosts = plan->n_ghosts;
 	t->steps = plan->n_steps + plan->n_finish;
+	if (check_ghosts(t, plan) < 0)
+		return -1;
 	if (plan_run(plan, t->now, t->made, t->why, sizeof(t->why)) < 0)
 		return -1;
 	return models_compare(
