@@ -215,6 +215,7 @@ static int finish_threads(struct search *search, struct live_process *process, s
 			continue;
 		r = stop_done(search, process, thread);
 		if (r == -ESRCH) {
+			late_forget(&search->late, thread->tid);
 			thread->seized = false;
 			thread->gone = true;
 			continue;

@@ -45,6 +45,16 @@ bool late_is_kept(const struct late *late, pid_t tid)
 	return false;
 }
 
+void late_forget(struct late *late, pid_t tid)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < late->kept.count; i++)
+		if (late->kept.list[i] != tid)
+			late->kept.list[left++] = late->kept.list[i];
+	late->kept.count = left;
+}
+
 static struct live_thread *find_thread(const struct live_tree *tree, pid_t tid)
 {
 	for (size_t i = 0; i < tree->count; i++)
@@ -76,6 +86,8 @@ int late_wait(struct late *late, double seconds, const struct tree_listener *lis
 		if (listener && listener->given_up && listener->given_up(listener->data))
 			return -ECANCELED;
 		r = trace_wait(late->tid, LOOK_SECONDS, &status);
+		if (r == -ESRCH)
+			late_forget(late, late->tid);
 		if (r != -ETIMEDOUT)
 			return r == -ESRCH ? 0 : r;
 	}

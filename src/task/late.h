@@ -19,6 +19,9 @@ bool late_waits(pid_t pid, pid_t tid);
 
 bool late_is_kept(const struct late *late, pid_t tid);
 
+/* It has died: its number may be another's soon. */
+void late_forget(struct late *late, pid_t tid);
+
 /* Releases the tree but for those that are kept, to which late->tid is added now. */
 int late_release(struct late *late, struct live_tree *tree);
 
