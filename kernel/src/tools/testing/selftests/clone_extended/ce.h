@@ -81,6 +81,13 @@ asm(".text\n.globl ce_asm\nce_asm:\n"
 	"ldr x9, [sp]; ldr x0, [sp, #8]; add sp, sp, #16\n"
 	"mov x29, #0; blr x9; mov x8, #93; svc 0\n"
 	"1: ret\n");
+#elif defined(__arm__)
+asm(".text\n.syntax unified\n.arm\n.globl ce_asm\n.type ce_asm, %function\nce_asm:\n"
+	"push {r4-r7, lr}; mov r7, r0; mov r0, r1; mov r1, r2; mov r2, r3\n"
+	"ldr r3, [sp, #20]; ldr r4, [sp, #24]; ldr r5, [sp, #28]; svc 0\n"
+	"cmp r0, #0; bne 1f; cmp r2, #0; beq 1f\n"
+	"pop {r1}; pop {r0}; mov fp, #0; blx r1; mov r7, #1; svc 0\n"
+	"1: pop {r4-r7, pc}\n");
 #else
 #error "clone_extended() is not wired up here"
 #endif

@@ -194,6 +194,11 @@ static uintptr_t tls_now(void)
 	asm volatile("mov %%gs, %0" : "=r"(gs));
 	asm volatile("mov %%gs:0, %0" : "=r"(base));
 	return gs ? base : 0;
+#elif defined(__arm__)
+	uintptr_t base;
+
+	asm volatile("mrc p15, 0, %0, c13, c0, 3" : "=r"(base)); /* TPIDRURO */
+	return base;
 #else
 	uintptr_t base;
 
